@@ -1,0 +1,37 @@
+/* domains.c: names that accounts serve. Their rules live in sql/functions/domains.sql. */
+#include "api.h"
+
+static const struct field fields[] = {
+	{ "id",             F_INT,       F_SORT | F_FILTER,                       "Number of the domain" },
+	{ "domain",         F_HOSTNAME,  F_CREATE | F_REQUIRED | F_SORT | F_FILTER | F_SEARCH, "Name, as A-label (IDNA 2008)", .example = "\"example.org\"" },
+	{ "domain_unicode", F_UNICODE,   0,                                       "The same name, as people read it" },
+	{ "account_id",     F_INT,       F_CREATE | F_ADMIN | F_FILTER,           "Number of the account that serves it; default: the caller's" },
+	{ "account",        F_USERNAME,  F_CREATE | F_ADMIN | F_FILTER,           "User name of that account; may be given instead of account_id" },
+	{ "type",           F_ENUM,      F_INPUT | F_SORT | F_FILTER,             "What it is to the account; default: primary for its first, else addon", .choices = "primary addon subdomain alias" },
+	{ "document_root",  F_PATH,      F_INPUT | F_SEARCH | F_NULLABLE,         "Folder it is served from, below the account's home; default: there", .max = 500 },
+	{ "ssl_status",     F_ENUM,      F_FILTER | F_SORT,                       "State of its certificate", .choices = "none pending active expiring expired error" },
+	{ "status",         F_ENUM,      F_FILTER | F_SORT,                       "State of the domain", .choices = "pending active suspended deleting error" },
+	{ "mail_enabled",   F_BOOL,      F_INPUT | F_FILTER,                      "Whether mail for it is taken; default true" },
+	{ "managed",        F_BOOL,      F_FILTER,                                "False while Postern only knows of it (imported) and changes nothing on the machine" },
+	{ "created_at",     F_TIMESTAMP, F_SORT,                                  "When it was created" },
+	{ "updated_at",     F_TIMESTAMP, F_SORT,                                  "When it last changed" },
+	{ 0 }
+};
+
+static const struct route routes[] = {
+	/* method   path               operation           scope             role      bucket     audit               does */
+	{ M_GET,    "",                "listDomains",      "domains:read",   VIEWER,   RATE_CALL, "domain.list",      LIST,                "List domains" },
+	{ M_POST,   "",                "createDomain",     "domains:write",  CUSTOMER, RATE_CALL, "domain.create",    CREATE,              "Create a domain" },
+	{ M_GET,    "/{id}",           "getDomain",        "domains:read",   VIEWER,   RATE_CALL, "domain.read",      GET,                 "Show a domain" },
+	{ M_PUT,    "/{id}",           "replaceDomain",    "domains:write",  CUSTOMER, RATE_CALL, "domain.update",    REPLACE,             "Replace a domain's settings" },
+	{ M_PATCH,  "/{id}",           "changeDomain",     "domains:write",  CUSTOMER, RATE_CALL, "domain.update",    PATCH,               "Change a domain" },
+	{ M_DELETE, "/{id}",           "deleteDomain",     "domains:delete", CUSTOMER, RATE_CALL, "domain.delete",    DELETE,              "Delete a domain" },
+	{ M_POST,   "/{id}/suspend",   "suspendDomain",    "domains:write",  CUSTOMER, RATE_CALL, "domain.suspend",   ACTION("suspend"),   "Suspend a domain" },
+	{ M_POST,   "/{id}/unsuspend", "unsuspendDomain",  "domains:write",  CUSTOMER, RATE_CALL, "domain.unsuspend", ACTION("unsuspend"), "Put a suspended domain back into service" },
+	{ 0 }
+};
+
+static const struct resource domains = {
+	"domains", "domain", NULL, "Names that accounts serve", fields, routes, .key = "domain"
+};
+POSTERN_RESOURCE(domains);

@@ -1,0 +1,150 @@
+/*
+ * api.h: what a resource is: fields and routes as data. A file in cgi/ includes this, fills the two tables and ends with
+ * POSTERN_RESOURCE(name); nothing else needs to know it. Everything is read from the tables: routing, checks, input
+ * validation, filters and sorting, row to JSON, audit, the API description, the CLI, the web server's route lists.
+ *
+ * The SQL side is a schema of the resource's name with a view `item` whose columns are the fields (write-only ones left
+ * out) in this order, then `version`; and a function per write operation (sql/functions/endpoint.sql tells its contract).
+ */
+#ifndef POSTERN_API_H
+#define POSTERN_API_H
+#include <stdbool.h>
+#include <stddef.h>
+
+struct json_object;
+struct request;
+
+enum field_type {
+	F_NONE = 0,
+	F_INT,       /* 64 bit; bounds min..max when max > 0 */
+	F_BOOL,
+	F_TEXT,      /* UTF-8 without control characters; bytes min..max (max 0: 200) */
+	F_ENUM,      /* one of .choices, space-separated */
+	F_NAME,      /* 1 to 50 of A-Z a-z 0-9 - _ */
+	F_SLUG,      /* 1 to 50 of a-z 0-9 - _, starting with a letter */
+	F_USERNAME,  /* Unix user name: a-z or _, then a-z 0-9 _ -; at most 32 */
+	F_HOSTNAME,  /* stored as A-label */
+	F_UNICODE,   /* output only: the A-label in the row, shown as U-label */
+	F_EMAIL,
+	F_PATH,      /* absolute, no "." or ".." part, no double slash */
+	F_TIMESTAMP, /* RFC 3339 */
+	F_DATE,      /* input only: YYYY-MM-DD */
+	F_UUID,
+	F_ADDRESS,   /* IPv4 or IPv6 */
+	F_CIDR_LIST, /* list of blocks, at most max (0: 100) */
+	F_SCOPE_LIST,/* list of scopes, normalised to resource:verb, at most max (0: 200) */
+	F_UUID_LIST,
+	F_JSON       /* output only: a JSON value as PostgreSQL made it */
+};
+
+enum field_flag {
+	F_CREATE    = 1 << 0,  /* may be given at creation */
+	F_CHANGE    = 1 << 1,  /* may be given to PUT and PATCH */
+	F_INPUT     = F_CREATE | F_CHANGE,
+	F_REQUIRED  = 1 << 2,  /* must be given at creation (and to PUT) */
+	F_NULLABLE  = 1 << 3,  /* null is a value */
+	F_SORT      = 1 << 4,  /* sortable: the column is never null */
+	F_FILTER    = 1 << 5,  /* a query parameter of this name filters */
+	F_SEARCH    = 1 << 6,  /* `search` looks here */
+	F_SECRET    = 1 << 7,  /* masked in audit rows, never shown */
+	F_ADMIN     = 1 << 8,  /* only an administrator may give it */
+	F_WRITEONLY = 1 << 9   /* input without a column in the view */
+};
+
+struct field {
+	const char *name;
+	enum field_type type;
+	unsigned flags;
+	const char *about;         /* one line, for people and the API description */
+	long long min, max;
+	const char *choices;       /* F_ENUM */
+	const char *spelling;      /* another name under which it is read ("rateLimitRpm"), or NULL */
+	const char *example;       /* JSON text for the API description, or NULL */
+};
+
+enum method { M_NONE = 0, M_GET, M_HEAD, M_POST, M_PUT, M_PATCH, M_DELETE, M_OPTIONS, M_OTHER };
+enum role { ROLE_NONE = 0, VIEWER, CUSTOMER, ADMIN };
+enum bucket { RATE_NONE = 0, RATE_CALL, RATE_ACTION };
+
+/* The scope of a route that answers without a token. */
+#define SCOPE_OPEN "-"
+
+enum verb {
+	DO_NOTHING = 0,
+	DO_LIST,     /* rows of the view */
+	DO_GET,      /* one row by id */
+	DO_READ,     /* a document from function `call`, no id */
+	DO_CREATE,   /* the rest change something, by function `call` */
+	DO_REPLACE,
+	DO_PATCH,
+	DO_DELETE,
+	DO_ACTION,   /* on one object; answers with its row */
+	DO_CALL      /* on no or one object; answers with a document */
+};
+
+enum route_flag {
+	R_OWN       = 1 << 0,  /* about the caller itself: needs no account */
+	R_NO_WILD   = 1 << 1,  /* only an administrator's "*" implies its scope, no "resource:*" */
+	R_OPEN_TOO  = 1 << 2,  /* answers without a token as well (a short form), see .open */
+	R_CREATES   = 1 << 3,  /* an action that answers 201 */
+	R_SHOW_ONCE = 1 << 4   /* the answer holds a secret: Cache-Control: no-store, not kept for replays */
+};
+
+struct route {
+	enum method method;
+	const char *path;          /* below the resource: "", "/{id}", "/{id}/suspend", "/revoke" */
+	const char *operation_id;  /* "createDomain" */
+	const char *scope;         /* "domains:write" or SCOPE_OPEN */
+	enum role role;            /* the least role */
+	enum bucket bucket;
+	const char *audit;         /* "domain.create" */
+	enum verb does;
+	const char *call;          /* function in the resource's schema; NULL for DO_LIST and DO_GET */
+	const char *summary;       /* imperative, one line */
+	unsigned flags;
+	const struct field *input; /* body of an action; NULL: none (CREATE, REPLACE and PATCH use the resource's fields) */
+	/* Last word on a checked body before SQL sees it: 0, or -1 after request_fail(). May be NULL. */
+	int (*prepare)(struct request *, struct json_object *body);
+};
+
+/* The columns "does, call" of a route. */
+#define LIST       DO_LIST, NULL
+#define GET        DO_GET, NULL
+#define READ(fn)   DO_READ, fn
+#define CREATE     DO_CREATE, "create"
+#define REPLACE    DO_REPLACE, "update"
+#define PATCH      DO_PATCH, "update"
+#define DELETE     DO_DELETE, "delete"
+#define ACTION(fn) DO_ACTION, fn
+#define CALL(fn)   DO_CALL, fn
+
+struct resource {
+	const char *name;          /* "domains": path, schema, binary, socket, CLI group */
+	const char *one;           /* "domain": singular, for messages and the CLI */
+	const char *alias;         /* another path name, or NULL */
+	const char *about;         /* one sentence */
+	const struct field *fields;/* ended by a zero row */
+	const struct route *routes;/* ended by a zero row */
+	const char *sort;          /* default sort field, default "id" */
+	bool newest_first;         /* default order is descending */
+	bool cursor_only;          /* no pages, no total */
+	const char *key;           /* a unique field that /{id} takes too, or NULL */
+};
+
+/* Every resource linked into a program, in no order: one in a binary of cgi/, all in the CLI. */
+extern const struct resource *const __start_postern_resources[];
+extern const struct resource *const __stop_postern_resources[];
+#define POSTERN_RESOURCE(r) \
+	static const struct resource *const r##_entry __attribute__((section("postern_resources"), used)) = &(r)
+
+/*
+ * What a prepare function may do with its request: say no, or add what only C can make.
+ * request_fail: code is an enum error_code; field NULL for the whole body. Texts are copied. Returns -1.
+ */
+int request_fail(struct request *, int code, const char *field, const char *message);
+/* Show `value` once in the answer's object as `name`; wiped afterwards; never logged, audited or kept. */
+int request_show_once(struct request *, const char *name, const char *value);
+/* Settings and peppers of this program. */
+const struct config *request_config(const struct request *);
+const struct peppers *request_peppers(const struct request *);
+#endif

@@ -1,0 +1,45 @@
+/*
+ * config.h: settings. One file (postern.conf), one table (config.c) with name, type, unit, bounds, default and meaning.
+ * File syntax: "name = value" a line, '#' comments, blank lines; values may be quoted with "". Order of precedence:
+ * environment POSTERN_<NAME IN CAPITALS> over file over default. Unknown names and values out of bounds are errors that
+ * name file, line, setting and remedy. Read once at start, then constant.
+ */
+#ifndef POSTERN_CONFIG_H
+#define POSTERN_CONFIG_H
+#include <stdbool.h>
+#include <stdio.h>
+
+enum log_format { LOG_TEXT = 0, LOG_JSON };
+
+struct config {
+	char *dsn;               /* libpq connection string, without user: each program adds its own role */
+	char *dsn_direct;        /* the same past a pooler, for migrations; default: dsn */
+	char *role_prefix;       /* login roles are <role_prefix><program>, default "postern_" */
+	char *pepper_file;       /* default /etc/postern/pepper */
+	char *sql_dir;           /* migrations and functions, default <datadir>/sql */
+	char *socket_dir;        /* where the binaries' sockets are, for snippets and doctor, default /run/postern */
+	char *token_prefix;      /* for minting only, default "pst" */
+	bool prepare;            /* named prepared statements; off behind a pooler in transaction mode; default on */
+	bool require_https;      /* default on; loopback is exempt */
+	bool open_health;        /* health answers without a token, default on */
+	bool open_docs;          /* the API description is open, default on */
+	int threads;             /* requests served at once per binary, 1..256, default 32 */
+	int batch_max;           /* requests admitted by one statement, 1..64, default 32 */
+	int db_idle_s;           /* close idle connections after, 1..3600, default 60 */
+	int db_timeout_ms;       /* wait for PostgreSQL at most, 100..600000, default 10000 */
+	int io_timeout_s;        /* wait for the web server at most, 1..600, default 10 */
+	int body_max_bytes;      /* request body, 1024..16777216, default 1048576 */
+	int unknown_token_limit; /* per minute and address, 1..100000, default 20 */
+	enum log_format log_format; /* text (default) or json */
+};
+
+/* Load from path (NULL: $POSTERN_CONFIG, else /etc/postern/postern.conf; a default path that is missing is no error, a
+ * path that was asked for is). Errors are written to `err` as sentences, one a line. False when there was any. */
+bool config_load(struct config *, const char *path, FILE *err);
+void config_free(struct config *);
+
+/* The table as a sample postern.conf (comments with meaning, unit, bounds; defaults commented out), for docs and tests. */
+void config_print_sample(FILE *);
+/* The settings in force, one "name = value" a line; passwords in dsn masked. */
+void config_print(const struct config *, FILE *);
+#endif

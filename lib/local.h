@@ -1,0 +1,27 @@
+/*
+ * local.h: the operator at the machine: the same tables, checks and audit trail as the API, without a token.
+ * The CLI is a front end of this: it turns words into a route, a body and parameters, and shows the answer.
+ */
+#ifndef POSTERN_LOCAL_H
+#define POSTERN_LOCAL_H
+#include "api.h"
+#include "config.h"
+
+struct local;
+
+struct local_parameter { const char *name, *value; };
+
+/* Nothing is connected yet; NULL when out of memory. `config` must outlive it. Peppers are loaded when a call needs them. */
+struct local *local_open(const struct config *config);
+void local_close(struct local *);
+
+/*
+ * Run one route as actor "system". `id` for paths with {id}, else NULL; `query` ended by a NULL name, or NULL: the list
+ * parameters of contract section 5, and dry_run, cascade; `body` borrowed, may be NULL.
+ * Returns the HTTP status that the API would have answered (503: PostgreSQL out of reach). *answer is a new reference for
+ * the caller to put (or NULL for 204): the plain dialect's object, list {"data":[…],"total",…} or {"error":{…}}.
+ * An object created with a secret has it as a member, once.
+ */
+int local_call(struct local *, const struct resource *, const struct route *, const char *id,
+               const struct local_parameter *query, struct json_object *body, struct json_object **answer);
+#endif
