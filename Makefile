@@ -1,0 +1,206 @@
+# Postern. `make help` lists what there is. A new file in lib/, cgi/, cli/ or tests/ is found by itself.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+VERSION := 0.1.0
+
+# Where `make install` puts things; DESTDIR is put in front of all of it.
+PREFIX ?= /usr/local
+bindir ?= $(PREFIX)/bin
+libexecdir ?= $(PREFIX)/libexec
+datadir ?= $(PREFIX)/share
+mandir ?= $(datadir)/man
+sysconfdir ?= /etc
+# Where the installed snippets look for the binaries' sockets (the setting socket_dir).
+SOCKETS ?= /run/postern
+
+# SANITIZE=address,undefined and COVERAGE=1 are builds of their own, beside the ordinary one.
+ifneq ($(SANITIZE),)
+BUILD ?= build-asan
+OPTIMISE := -O1 -fno-omit-frame-pointer -fsanitize=$(SANITIZE) -fno-sanitize-recover=undefined
+HARDEN :=
+else ifneq ($(COVERAGE),)
+BUILD ?= build-coverage
+OPTIMISE := -O0 --coverage -fprofile-update=atomic
+HARDEN :=
+else
+BUILD ?= build
+OPTIMISE := -O2
+HARDEN := -D_FORTIFY_SOURCE=2 -fstack-protector-strong
+endif
+export POSTERN_BUILD := $(BUILD)
+
+CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
+PKGS := libpq json-c libcrypto uuid libidn2
+WARN := -Wall -Wextra -Wshadow -Wformat=2 -Wno-missing-field-initializers
+DEFINES := -D_GNU_SOURCE -DPOSTERN_VERSION='"$(VERSION)"' -DPOSTERN_DATADIR='"$(datadir)/postern"'
+CPPFLAGS_ALL = -Ilib $(DEFINES) $(shell pkg-config --cflags $(PKGS)) $(CPPFLAGS)
+CFLAGS_ALL = -std=c11 -g $(OPTIMISE) $(HARDEN) $(WARN) -fPIE -pthread $(CFLAGS)
+LDFLAGS_ALL = $(OPTIMISE) -pie -pthread -Wl,-z,relro,-z,now,--as-needed $(LDFLAGS)
+LIBS = -lfcgi $(shell pkg-config --libs $(PKGS))
+
+objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+LIB := $(BUILD)/lib/libpostern.a
+LIB_SRC := $(wildcard lib/*.c)
+CGI_SRC := $(wildcard cgi/*.c)
+CLI_SRC := $(wildcard cli/*.c)
+UNIT_SRC := $(wildcard tests/unit/test_*.c)
+FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
+CGI := $(CGI_SRC:cgi/%.c=$(BUILD)/cgi/%)
+CLI := $(if $(CLI_SRC),$(BUILD)/cli/postern)
+UNIT := $(UNIT_SRC:tests/unit/%.c=$(BUILD)/tests/unit/%)
+NGINX := $(if $(CLI_SRC),$(BUILD)/nginx/postern-server.conf $(BUILD)/nginx/postern-server-v1.conf)
+MAN := $(wildcard docs/*.[158])
+
+.PHONY: help deps all run start stop test unit lint soak check-asan check-valgrind coverage fuzz bench bench-check \
+	install uninstall dist clean FORCE
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+help: ## This list
+	@echo 'Postern $(VERSION). make TARGET, with TARGET one of:'
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1\t\2/p' Makefile | expand -t 18
+	@echo 'Variables: PREFIX DESTDIR CC CFLAGS BUILD SANITIZE=address,undefined COVERAGE=1 PORT RUN FUZZ_S'
+
+deps: ## Install the Debian 12 packages that are missing (nothing is started or removed)
+	@scripts/deps test
+
+all: $(LIB) $(CGI) $(CLI) $(NGINX) ## Build library, endpoint binaries, CLI and web server snippets
+
+run: ## Install, build and run a private stack below run/ until Ctrl-C
+	@scripts/deps run
+	@$(MAKE) --no-print-directory all
+	@scripts/stack run
+
+start: ## The same in the background
+	@scripts/deps run
+	@$(MAKE) --no-print-directory all
+	@scripts/stack start
+
+stop: ## Stop what `make start` started
+	@scripts/stack stop
+
+test: ## Run every test (installs and builds first)
+	@scripts/deps test
+	@$(MAKE) --no-print-directory all lint unit
+	node --test tests/api/
+
+unit: $(UNIT) ## Run the unit tests only
+	@for t in $(UNIT); do echo "== $$t"; $(WRAP) $$t || exit 1; done
+
+soak: ## The API tests with long runs
+	@scripts/deps test
+	@$(MAKE) --no-print-directory all
+	SOAK=1 node --test tests/api/
+
+lint: ## Banned calls, leftovers, and both compilers with warnings as errors
+	@scripts/deps lint
+	@tests/lint/run
+	@for cc in gcc clang; do echo "lint: $$cc"; \
+		for f in $(LIB_SRC) $(CGI_SRC) $(CLI_SRC) $(UNIT_SRC) $(FUZZ_SRC); do \
+			$$cc -fsyntax-only -Werror -O0 -std=c11 $(WARN) $(CPPFLAGS_ALL) $$f || exit 1; done; done
+
+check-asan: ## Every test against binaries built with ASan and UBSan
+	@scripts/deps test
+	@$(MAKE) --no-print-directory SANITIZE=address,undefined BUILD=build-asan all unit
+	POSTERN_BUILD=build-asan node --test tests/api/
+
+check-valgrind: ## The unit tests under valgrind
+	@scripts/deps valgrind
+	@$(MAKE) --no-print-directory unit WRAP='valgrind -q --leak-check=full --errors-for-leak-kinds=definite --error-exitcode=1'
+
+coverage: ## Which lines of lib/ the tests reach (build-coverage/coverage.txt)
+	@scripts/deps coverage
+	@find build-coverage -name '*.gcda' -delete 2>/dev/null || true
+	@$(MAKE) --no-print-directory COVERAGE=1 BUILD=build-coverage all unit
+	@find build-coverage/obj -type d -exec chmod 1777 {} +
+	POSTERN_BUILD=build-coverage node --test tests/api/
+	@gcovr --root . --filter lib/ --object-directory build-coverage build-coverage | tee build-coverage/coverage.txt
+
+FUZZ_S ?= 30
+fuzz: ## Fuzz each tests/fuzz/fuzz_*.c for FUZZ_S seconds
+	@scripts/deps fuzz
+	@[ -n '$(FUZZ_SRC)' ] || { echo 'fuzz: there is nothing in tests/fuzz yet' >&2; exit 1; }
+	@mkdir -p build/fuzz
+	@for f in $(FUZZ_SRC:tests/fuzz/%.c=%); do \
+		echo "== $$f ($(FUZZ_S) s)"; \
+		clang -std=c11 -g -O1 $(WARN) $(CPPFLAGS_ALL) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
+			tests/fuzz/$$f.c $(filter-out lib/main.c,$(LIB_SRC)) -pthread $(LIBS) -o build/fuzz/$$f && \
+		mkdir -p build/fuzz/$$f.corpus && \
+		build/fuzz/$$f -max_total_time=$(FUZZ_S) -max_len=65536 -print_final_stats=1 -artifact_prefix=build/fuzz/$$f- \
+			build/fuzz/$$f.corpus $$([ ! -d tests/fuzz/corpus/$$f ] || echo tests/fuzz/corpus/$$f) || exit 1; done
+
+bench: ## Not yet: there are no benchmarks
+	@echo 'bench: there are no benchmarks yet' >&2; exit 1
+
+bench-check: ## Not yet: there are no benchmarks to compare with
+	@echo 'bench-check: there are no benchmarks yet' >&2; exit 1
+
+install: all ## Install below PREFIX (DESTDIR is respected)
+	install -d $(DESTDIR)$(bindir) $(DESTDIR)$(libexecdir)/postern/cgi $(DESTDIR)$(datadir)/postern $(DESTDIR)$(sysconfdir)/postern
+	install -m 755 $(CLI) $(DESTDIR)$(bindir)/
+	install -m 755 $(CGI) $(DESTDIR)$(libexecdir)/postern/cgi/
+	find sql apache web -type f -exec install -D -m 644 {} $(DESTDIR)$(datadir)/postern/{} \;
+	install -d $(DESTDIR)$(datadir)/postern/nginx
+	install -m 644 nginx/*.conf nginx/*.sample $(DESTDIR)$(datadir)/postern/nginx/
+	scripts/snippet --routes $(BUILD)/nginx/routes --dir $(datadir)/postern/nginx --sockets $(SOCKETS) \
+		> $(DESTDIR)$(datadir)/postern/nginx/postern-server.conf
+	scripts/snippet --routes $(BUILD)/nginx/routes --dir $(datadir)/postern/nginx --sockets $(SOCKETS) --only v1 \
+		> $(DESTDIR)$(datadir)/postern/nginx/postern-server-v1.conf
+	chmod 644 $(DESTDIR)$(datadir)/postern/nginx/*
+	$(CLI) config --sample > $(DESTDIR)$(sysconfdir)/postern/postern.conf.sample
+	for m in $(MAN); do install -D -m 644 $$m $(DESTDIR)$(mandir)/man$${m##*.}/$${m##*/} || exit 1; done
+
+uninstall: ## Remove what `make install` put there; postern.conf stays
+	rm -f $(DESTDIR)$(bindir)/postern $(DESTDIR)$(sysconfdir)/postern/postern.conf.sample
+	rm -rf $(DESTDIR)$(libexecdir)/postern $(DESTDIR)$(datadir)/postern
+	for m in $(MAN); do rm -f $(DESTDIR)$(mandir)/man$${m##*.}/$${m##*/}; done
+	-rmdir --ignore-fail-on-non-empty $(DESTDIR)$(sysconfdir)/postern
+
+dist: ## dist/postern-VERSION.tar.gz from the last commit
+	@mkdir -p dist
+	git archive --format=tar.gz --prefix=postern-$(VERSION)/ -o dist/postern-$(VERSION).tar.gz HEAD
+	@echo dist/postern-$(VERSION).tar.gz
+
+clean: ## Remove what was built
+	rm -rf build build-asan build-coverage dist
+
+# A change of flags (PREFIX, SANITIZE, CC …) rebuilds: everything depends on this file, written only when they differ.
+$(BUILD)/flags: FORCE
+	@mkdir -p $(BUILD)
+	@flags='$(subst ','\'',$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(LDFLAGS_ALL) $(LIBS))'; \
+		[ "$$flags" = "$$(cat $@ 2>/dev/null)" ] || printf '%s\n' "$$flags" > $@
+
+$(BUILD)/obj/%.o: %.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
+
+# Built anew, so that a source that was removed leaves the archive too. main.o is a member: the CLI and the unit tests
+# have a main() of their own and do not pull it.
+$(LIB): $(call objects,$(LIB_SRC))
+	@mkdir -p $(@D)
+	rm -f $@
+	ar rcs $@ $^
+
+$(BUILD)/cgi/%: $(BUILD)/obj/cgi/%.o $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+
+$(BUILD)/cli/postern: $(call objects,$(CLI_SRC) $(CGI_SRC)) $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+
+$(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) -lcmocka
+
+$(BUILD)/nginx/routes: $(BUILD)/cli/postern
+	@mkdir -p $(@D)
+	$< routes > $@
+
+$(BUILD)/nginx/postern-server.conf: $(BUILD)/nginx/routes nginx/postern-server.conf.in scripts/snippet
+	scripts/snippet --routes $< --dir $(datadir)/postern/nginx --sockets $(SOCKETS) > $@
+
+$(BUILD)/nginx/postern-server-v1.conf: $(BUILD)/nginx/routes nginx/postern-server.conf.in scripts/snippet
+	scripts/snippet --routes $< --dir $(datadir)/postern/nginx --sockets $(SOCKETS) --only v1 > $@
+
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
