@@ -1,0 +1,368 @@
+-- The gate: who is asking, and may they? One definition of each rule, used by every endpoint's functions (90_endpoints.sql).
+DROP SCHEMA IF EXISTS gate CASCADE;
+CREATE SCHEMA gate AUTHORIZATION postern_owner;
+GRANT USAGE ON SCHEMA gate TO postern_gate, postern_tenant, postern_operator, postern_cli;
+SET LOCAL ROLE postern_owner;
+SET LOCAL check_function_bodies = off; -- SQL functions below may name what is made further down
+
+-- Say no: `status` is the HTTP status, `fields` names the fields at fault. C maps class PN back (lib/db_error.c).
+CREATE FUNCTION gate.fail(status int, message text, fields jsonb DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+	RAISE EXCEPTION USING ERRCODE = 'PN' || status, MESSAGE = message, DETAIL = coalesce(fields::text, '');
+END $$;
+CREATE FUNCTION gate.invalid(field text, message text) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM gate.fail(422, field || ': ' || message, jsonb_build_object(field, message));
+END $$;
+
+-- Everything the gate knows of a key, joined.
+CREATE VIEW gate.bearer AS
+SELECT k.key_id, k.digest, k.expires_at AS key_expires_at,
+       t.id AS token_id, t.name AS token_name, t.account_id, t.scopes, t.deny, t.allowed_ips, t.rate_limit, t.action_limit,
+       t.expires_at, t.revoked_at, u.id AS user_id, u.username, u.account_id AS user_account_id, u.status AS user_status,
+       r.rank AS owner_rank, least(r.rank, c.rank) AS rank, r.scopes AS role_scopes, c.scopes AS cap_scopes,
+       a.status AS account_status
+FROM postern.keys k
+JOIN postern.tokens t ON t.account_id = k.account_id AND t.id = k.token_id
+JOIN postern.users u ON u.id = t.user_id
+JOIN postern.roles r ON r.name = u.role
+LEFT JOIN postern.roles c ON c.name = t.role
+LEFT JOIN postern.accounts a ON a.id = t.account_id AND t.account_id > 0;
+GRANT SELECT ON gate.bearer TO postern_gate;
+ALTER VIEW gate.bearer SET (security_invoker = true);
+
+-- Does a list of scopes hold `wanted`? "domains:*" and "*" count, but where no_wild: then "*" alone, and only an
+-- administrator's.
+CREATE FUNCTION gate.holds(held text[], wanted text, no_wild boolean, rank int) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+	SELECT wanted = ANY (held)
+	    OR ('*' = ANY (held) AND (rank = 3 OR NOT no_wild))
+	    OR (NOT no_wild AND split_part(wanted, ':', 1) || ':*' = ANY (held))
+$$;
+-- Does a deny list refuse `wanted`? Wildcards always count here.
+CREATE FUNCTION gate.denies(deny text[], wanted text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+	SELECT deny <> '{}' AND deny && ARRAY[wanted, split_part(wanted, ':', 1) || ':*', '*']
+$$;
+
+-- The verdict on a recognised token: null admits, else the reason. The order is the contract's: token, transport and
+-- address, then role, scope and deny list. The rate limit comes after, in admission.
+CREATE FUNCTION gate.judge(b gate.bearer, at timestamptz, ip inet, insecure boolean,
+                           wanted text, no_wild boolean, least_rank int, admin_path boolean, own boolean) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+	SELECT CASE
+		WHEN b.revoked_at IS NOT NULL THEN 'revoked'
+		WHEN b.expires_at <= at OR b.key_expires_at <= at THEN 'expired'
+		WHEN b.user_status <> 'active' THEN 'owner_suspended'
+		WHEN b.account_id > 0 AND b.account_status IS DISTINCT FROM 'active' THEN 'account_suspended'
+		WHEN b.owner_rank < 3 AND b.account_id <> b.user_account_id THEN 'owner_moved'
+		WHEN insecure THEN 'insecure'
+		WHEN b.allowed_ips <> '{}' AND (ip IS NULL OR NOT ip <<= ANY (b.allowed_ips)) THEN 'address'
+		WHEN admin_path AND b.rank < 3 THEN 'admin_path'
+		WHEN b.rank < least_rank THEN 'role'
+		WHEN least_rank = 3 AND b.account_id > 0 THEN 'bound'
+		WHEN b.rank < 3 AND b.account_id = 0 AND NOT own THEN 'no_account'
+		WHEN NOT gate.holds(b.scopes, wanted, no_wild, b.rank)
+		  OR NOT gate.holds(b.role_scopes, wanted, no_wild, b.rank)
+		  OR NOT coalesce(gate.holds(b.cap_scopes, wanted, no_wild, b.rank), true) THEN 'scope'
+		WHEN gate.denies(b.deny, wanted) THEN 'denied'
+	END
+$$;
+
+-- The HTTP status of a reason: the first group says the token is no good, the second that it may not.
+CREATE FUNCTION gate.status_of(reason text) RETURNS int
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+	SELECT CASE
+		WHEN reason IS NULL THEN 200
+		WHEN reason IN ('unknown', 'revoked', 'expired', 'owner_suspended', 'account_suspended', 'owner_moved') THEN 401
+		WHEN reason IN ('rate_limit', 'action_limit') THEN 429
+		ELSE 403
+	END
+$$;
+
+CREATE FUNCTION gate.caller(b gate.bearer, ip inet, request_id uuid) RETURNS postern.caller
+LANGUAGE sql IMMUTABLE AS $$
+	SELECT ROW('token', b.token_id, b.token_name, b.key_id, b.user_id, b.username, b.account_id, b.rank, b.scopes,
+		CASE WHEN b.cap_scopes IS NULL THEN b.role_scopes ELSE b.cap_scopes END,
+		b.deny, b.allowed_ips, b.rate_limit, b.action_limit, b.expires_at, ip, request_id)::postern.caller
+$$;
+CREATE FUNCTION gate.system(request_id uuid) RETURNS postern.caller
+LANGUAGE sql IMMUTABLE AS $$
+	SELECT ROW('system', NULL, NULL, NULL, NULL, 'system', 0, 3, '{*}', '{*}', '{}', '{}', NULL, NULL, NULL, NULL,
+		request_id)::postern.caller
+$$;
+
+-- Prove a token again for a statement of its own (a write, a late refusal): the digest must match. Raises 401 or 403.
+CREATE FUNCTION gate.prove(p_key text, p_digest bytea, p_ip inet, p_insecure boolean, p_wanted text, p_no_wild boolean,
+                           p_least_rank int, p_admin_path boolean, p_own boolean, p_request_id uuid) RETURNS postern.caller
+LANGUAGE plpgsql AS $$
+DECLARE
+	b gate.bearer;
+	reason text;
+BEGIN
+	SELECT * INTO b FROM gate.bearer x
+	WHERE x.key_id = p_key AND x.digest IN (substr(p_digest, 1, 32), substr(p_digest, 33, 32));
+	IF NOT FOUND THEN
+		PERFORM gate.fail(401, 'unknown');
+	END IF;
+	reason := gate.judge(b, postern.clock(), p_ip, p_insecure, p_wanted, p_no_wild, p_least_rank, p_admin_path, p_own);
+	IF reason IS NOT NULL THEN
+		PERFORM gate.fail(gate.status_of(reason), reason);
+	END IF;
+	RETURN gate.caller(b, p_ip, p_request_id);
+END $$;
+
+-- One row into the trail.
+CREATE FUNCTION gate.trail(c postern.caller, p_account_id bigint, p_action text, p_object_id text, p_method text, p_path text,
+                           p_status int, p_reason text, p_duration_us bigint, p_agent text, p_changes jsonb) RETURNS void
+LANGUAGE sql VOLATILE AS $$
+	INSERT INTO postern.audit (account_id, at, request_id, actor, token_id, token_name, user_id, username, resource, verb,
+		object_id, method, path, status, outcome, reason, duration_us, ip, user_agent, changes)
+	VALUES (p_account_id, postern.clock(), c.request_id, c.kind, c.token_id, c.token_name, c.user_id, c.username,
+		split_part(p_action, '.', 1), split_part(p_action, '.', 2), p_object_id, p_method, p_path, p_status,
+		gate.outcome(p_status), p_reason, p_duration_us, c.ip, p_agent, p_changes)
+$$;
+CREATE FUNCTION gate.outcome(status int) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+	SELECT CASE WHEN status < 400 THEN 'allowed' WHEN status IN (401, 403, 429) THEN 'denied' ELSE 'failed' END
+$$;
+
+-- The row of an admitted request that failed afterwards (its change was rolled back), or whose answer was known only
+-- when its data had been read. The caller proves the token again; whether it is still good no longer matters.
+CREATE FUNCTION gate.record(p_key text, p_digest bytea, p_ip inet, p_request_id uuid, p_account_id bigint, p_action text,
+                            p_object_id text, p_method text, p_path text, p_status int, p_reason text,
+                            p_duration_us bigint, p_agent text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	b gate.bearer;
+BEGIN
+	SELECT * INTO b FROM gate.bearer x
+	WHERE x.key_id = p_key AND x.digest IN (substr(p_digest, 1, 32), substr(p_digest, 33, 32));
+	IF NOT FOUND THEN
+		PERFORM gate.fail(401, 'unknown');
+	END IF;
+	-- only an unbound administrator's row may name another account than the token's own
+	PERFORM gate.trail(gate.caller(b, p_ip, p_request_id),
+		CASE WHEN b.account_id = 0 AND b.rank = 3 THEN coalesce(p_account_id, 0) ELSE b.account_id END,
+		p_action, p_object_id, p_method, p_path, p_status, p_reason, p_duration_us, p_agent, NULL);
+END $$;
+
+-- State the exact number of refusals of each window that is over: one token.throttled row each. Returns how many are
+-- still open, so that a binary knows whether to come back.
+CREATE FUNCTION gate.settle() RETURNS int
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	f record;
+BEGIN
+	FOR f IN
+		DELETE FROM postern.refusals
+		WHERE (token_id, reason) IN (
+			SELECT r.token_id, r.reason FROM postern.refusals r
+			WHERE r.window_start <= postern.clock() - interval '60 s'
+			ORDER BY r.token_id, r.reason FOR UPDATE SKIP LOCKED)
+		RETURNING *
+	LOOP
+		IF f.count > 1 THEN -- the first has a row of its own
+			INSERT INTO postern.audit (account_id, at, actor, token_id, token_name, user_id, username, resource, verb,
+				object_id, status, outcome, reason, count)
+			VALUES (f.account_id, postern.clock(), 'token', f.token_id, f.token_name, f.user_id, f.username, 'token',
+				'throttled', f.token_id::text, gate.status_of(f.reason), 'denied', f.reason, f.count - 1);
+		END IF;
+	END LOOP;
+	RETURN (SELECT count(*) FROM postern.refusals);
+END $$;
+
+-- Changed fields before and after; nothing where nothing changed. Secrets are in no view, so in no row here; `secrets`
+-- names those that were given, so that the trail says that they changed.
+CREATE FUNCTION gate.changes(old jsonb, new jsonb, secrets text[]) RETURNS jsonb
+LANGUAGE sql IMMUTABLE AS $$
+	SELECT nullif(jsonb_strip_nulls(jsonb_build_object(
+		'before', (SELECT jsonb_object_agg(key, value) FROM jsonb_each(old)
+		           WHERE key NOT IN ('version', 'updated_at', 'tenant') AND (new IS NULL OR new -> key IS DISTINCT FROM value)),
+		'after', nullif(coalesce((SELECT jsonb_object_agg(key, value) FROM jsonb_each(new)
+		           WHERE key NOT IN ('version', 'updated_at', 'tenant') AND (old IS NULL OR old -> key IS DISTINCT FROM value)), '{}')
+		         || coalesce((SELECT jsonb_object_agg(s, '***') FROM unnest(secrets) s), '{}'), '{}'))), '{}')
+$$;
+
+-- The event of a change. domain.create -> domain.created.
+CREATE FUNCTION gate.emit(c postern.caller, p_account_id bigint, p_action text, p_object_id text, p_data jsonb) RETURNS void
+LANGUAGE sql VOLATILE AS $$
+	INSERT INTO postern.events (account_id, type, resource, object_id, data, request_id)
+	VALUES (p_account_id, p_action || CASE WHEN p_action LIKE '%e' THEN 'd' ELSE 'ed' END,
+		split_part(p_action, '.', 1), p_object_id, coalesce(p_data, '{}'), c.request_id)
+$$;
+
+-- Idempotency-Key: the first answer when this key was used within 24 h with the same request, else nothing. 409 while the
+-- first is under way, 422 for another request. The lock lasts as long as the transaction.
+CREATE FUNCTION gate.replay(c postern.caller, p_key text, p_fingerprint bytea) RETURNS postern.kept_answers
+LANGUAGE plpgsql AS $$
+DECLARE
+	k postern.kept_answers;
+BEGIN
+	IF NOT pg_try_advisory_xact_lock(hashtextextended(c.token_id::text || p_key, 0)) THEN
+		PERFORM gate.fail(409, 'the first request with this Idempotency-Key is still running; try again in a moment');
+	END IF;
+	SELECT * INTO k FROM postern.kept_answers a WHERE a.token_id = c.token_id AND a.key = p_key;
+	IF FOUND AND k.created_at <= postern.clock() - interval '24 h' THEN
+		DELETE FROM postern.kept_answers a WHERE a.token_id = c.token_id AND a.key = p_key;
+		RETURN NULL;
+	END IF;
+	IF FOUND AND k.fingerprint <> p_fingerprint THEN
+		PERFORM gate.fail(422, 'this Idempotency-Key was used for another request; use a new key');
+	END IF;
+	RETURN k;
+END $$;
+CREATE FUNCTION gate.keep(p_key_id text, p_digest bytea, p_key text, p_fingerprint bytea, p_status int, p_headers text,
+                          p_body text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	DELETE FROM postern.kept_answers WHERE ctid IN (
+		SELECT ctid FROM postern.kept_answers WHERE created_at <= postern.clock() - interval '24 h' LIMIT 20 FOR UPDATE SKIP LOCKED);
+	INSERT INTO postern.kept_answers (token_id, key, fingerprint, status, headers, body)
+	SELECT b.token_id, p_key, p_fingerprint, p_status, p_headers, p_body FROM gate.bearer b
+	WHERE b.key_id = p_key_id AND b.digest IN (substr(p_digest, 1, 32), substr(p_digest, 33, 32));
+	IF NOT FOUND THEN
+		PERFORM gate.fail(401, 'unknown');
+	END IF;
+END $$;
+
+-- For health without a token: answers when PostgreSQL does.
+CREATE FUNCTION gate.alive() RETURNS boolean LANGUAGE sql VOLATILE AS 'SELECT true';
+
+-- The schema's version and the oldest program version it serves: binaries refuse to run on what they do not know.
+CREATE FUNCTION gate.compatible_from() RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 1';
+
+-- The scopes of the route tables, and what the built-in roles make of them. Called by `postern migrate`.
+CREATE FUNCTION gate.sync_scopes(p_scopes jsonb) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+	DELETE FROM postern.scopes WHERE scope NOT IN (SELECT x ->> 'scope' FROM jsonb_array_elements(p_scopes) x);
+	INSERT INTO postern.scopes (scope, resource, rank, no_wild)
+	SELECT x ->> 'scope', x ->> 'resource',
+	       CASE x ->> 'role' WHEN 'viewer' THEN 1 WHEN 'customer' THEN 2 ELSE 3 END, (x ->> 'no_wildcard')::boolean
+	FROM jsonb_array_elements(p_scopes) x
+	ON CONFLICT (scope) DO UPDATE SET resource = excluded.resource, rank = excluded.rank, no_wild = excluded.no_wild;
+	UPDATE postern.roles SET scopes = n.scopes, version = version + 1, updated_at = postern.clock()
+	FROM (SELECT 'viewer' AS name, coalesce(array_agg(scope ORDER BY scope), '{}') AS scopes
+	      FROM postern.scopes WHERE rank = 1 AND scope LIKE '%:read'
+	      UNION ALL
+	      SELECT 'customer', coalesce(array_agg(scope ORDER BY scope), '{}') FROM postern.scopes WHERE rank <= 2) n
+	WHERE roles.name = n.name AND roles.built_in AND roles.scopes <> n.scopes;
+END $$;
+
+-- Does `held` (with its deny list) cover everything that the scope or pattern `wanted` would open? For minting and roles.
+CREATE FUNCTION gate.covers(held text[], wanted text, rank int) RETURNS boolean
+LANGUAGE sql STABLE AS $$
+	SELECT wanted = ANY (held)
+	    OR ('*' = ANY (held) AND rank = 3)
+	    OR CASE WHEN wanted = '*' OR wanted LIKE '%:*' THEN
+	           wanted LIKE '%:*' AND '*' = ANY (held)
+	           OR NOT EXISTS (SELECT FROM postern.scopes s
+	                          WHERE (wanted = '*' OR s.resource = split_part(wanted, ':', 1)) AND NOT s.no_wild
+	                            AND NOT gate.holds(held, s.scope, s.no_wild, rank))
+	       ELSE gate.holds(held, wanted, coalesce((SELECT s.no_wild FROM postern.scopes s WHERE s.scope = wanted), false), rank)
+	       END
+$$;
+-- 422 naming the first scope that does not exist; patterns must match something.
+CREATE FUNCTION gate.check_scopes(field text, wanted text[]) RETURNS void
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+	w text;
+	near text;
+BEGIN
+	FOREACH w IN ARRAY coalesce(wanted, '{}') LOOP
+		IF w <> '*' AND NOT EXISTS (SELECT FROM postern.scopes s WHERE s.scope = w OR s.resource || ':*' = w) THEN
+			SELECT s.scope INTO near FROM postern.scopes s
+			WHERE s.resource = split_part(w, ':', 1) ORDER BY s.scope LIMIT 1;
+			PERFORM gate.invalid(field, format('there is no scope "%s"; %s', w,
+				CASE WHEN near IS NULL THEN 'a scope is <resource>:<verb>, <resource>:* or *' ELSE 'did you mean "' || near || '"?' END));
+		END IF;
+	END LOOP;
+END $$;
+
+-- A list in any shape of filter, sort and page: text with parameters $1 (account, or null) and $2 (arguments). Column
+-- names come from the binary's field table and are taken only if the view has them; values stay parameters.
+CREATE FUNCTION gate.list_query(view regclass, args jsonb, tenant boolean, counting boolean) RETURNS text
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+	conditions text[] := '{}';
+	sort text := gate.column_of(view, coalesce(args ->> 'sort', 'id'));
+	id_type text := gate.type_of(view, 'id');
+	way text := CASE WHEN (args ->> 'descending')::boolean THEN 'DESC' ELSE 'ASC' END;
+	name text;
+BEGIN
+	IF tenant THEN
+		conditions := conditions || 'v.tenant = $1'::text;
+	END IF;
+	FOR name IN SELECT jsonb_object_keys(args -> 'filter') LOOP
+		conditions := conditions || format('v.%I = ANY (ARRAY(SELECT jsonb_array_elements_text($2 -> ''filter'' -> %L))::%s[])',
+			gate.column_of(view, name), name, gate.type_of(view, name));
+	END LOOP;
+	IF args ? 'search' THEN
+		conditions := conditions || (SELECT '(' || string_agg(format('v.%I ILIKE ($2 ->> ''search'')', gate.column_of(view, s)), ' OR ') || ')'
+			FROM jsonb_array_elements_text(args -> 'search_in') s);
+	END IF;
+	IF args ? 'since' THEN
+		conditions := conditions || format('v.%I >= ($2 ->> ''since'')::timestamptz', gate.column_of(view, coalesce(args ->> 'since_column', 'updated_at')));
+	END IF;
+	IF args ? 'until' THEN
+		conditions := conditions || format('v.%I < ($2 ->> ''until'')::timestamptz', gate.column_of(view, coalesce(args ->> 'since_column', 'updated_at')));
+	END IF;
+	IF counting THEN
+		RETURN format('SELECT count(*) FROM %s v WHERE %s', view, coalesce(nullif(array_to_string(conditions, ' AND '), ''), 'true'));
+	END IF;
+	IF args ? 'after' THEN
+		conditions := conditions || format('(v.%I, v.id) %s (($2 -> ''after'' ->> 0)::%s, ($2 -> ''after'' ->> 1)::%s)',
+			sort, CASE way WHEN 'ASC' THEN '>' ELSE '<' END, gate.type_of(view, sort), id_type);
+	END IF;
+	RETURN format('SELECT ARRAY(SELECT v FROM %s v WHERE %s ORDER BY v.%I %s, v.id %s OFFSET ($2 ->> ''offset'')::bigint LIMIT ($2 ->> ''limit'')::int)',
+		view, coalesce(nullif(array_to_string(conditions, ' AND '), ''), 'true'), sort, way, way);
+END $$;
+CREATE FUNCTION gate.column_of(view regclass, name text) RETURNS text
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+	IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = view AND attname = name AND attnum > 0 AND NOT attisdropped) THEN
+		RAISE EXCEPTION 'view % has no column "%"', view, name;
+	END IF;
+	RETURN name;
+END $$;
+CREATE FUNCTION gate.type_of(view regclass, name text) RETURNS text
+LANGUAGE sql STABLE AS $$
+	SELECT format_type(atttypid, NULL) FROM pg_attribute WHERE attrelid = view AND attname = name
+$$;
+
+-- Change a row by a checked body, RFC 7396: absent fields keep their value, null clears.
+CREATE FUNCTION gate.given(body jsonb, field text, present anyelement) RETURNS anyelement
+LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+	value present%TYPE;
+BEGIN
+	IF NOT body ? field THEN
+		RETURN present;
+	END IF;
+	value := body ->> field; -- by the type's own input
+	RETURN value;
+END $$;
+CREATE FUNCTION gate.given_list(body jsonb, field text, present text[]) RETURNS text[]
+LANGUAGE sql IMMUTABLE AS $$
+	SELECT CASE WHEN body ? field AND jsonb_typeof(body -> field) = 'array'
+	            THEN ARRAY(SELECT jsonb_array_elements_text(body -> field)) ELSE present END
+$$;
+CREATE FUNCTION gate.may_admin(c postern.caller) RETURNS boolean
+LANGUAGE sql IMMUTABLE AS $$ SELECT c.rank = 3 AND c.account_id = 0 $$;
+
+RESET ROLE;
+-- What the gate's role runs itself. No endpoint may call these directly but for the four that prove the token.
+DO $$
+DECLARE
+	f regprocedure;
+BEGIN
+	FOR f IN SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = 'gate'::regnamespace LOOP
+		EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO postern_gate, postern_tenant, postern_operator', f);
+	END LOOP;
+END $$;
+ALTER FUNCTION gate.record(text, bytea, inet, uuid, bigint, text, text, text, text, int, text, bigint, text) OWNER TO postern_gate;
+ALTER FUNCTION gate.settle() OWNER TO postern_gate;
+ALTER FUNCTION gate.keep(text, bytea, text, bytea, int, text, text) OWNER TO postern_gate;

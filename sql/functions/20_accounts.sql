@@ -1,0 +1,86 @@
+-- accounts: hosting accounts, the tenants.
+DROP SCHEMA IF EXISTS accounts CASCADE;
+CREATE SCHEMA accounts AUTHORIZATION postern_owner;
+SET LOCAL ROLE postern_owner;
+
+CREATE VIEW accounts.item AS
+SELECT a.id, a.name, a.username, a.email, a.home, a.max_domains, a.max_mailboxes, a.max_databases, a.max_disk_mb,
+       (SELECT count(*) FROM postern.domains d WHERE d.account_id = a.id) AS domains,
+       (SELECT count(*) FROM postern.users u WHERE u.account_id = a.id) AS users,
+       (SELECT count(*) FROM postern.tokens t WHERE t.account_id = a.id) AS tokens,
+       a.status, a.managed, a.created_at, a.updated_at, a.version, a.id AS tenant
+FROM postern.accounts a;
+
+CREATE FUNCTION accounts."create"(c postern.caller, o text, b jsonb) RETURNS postern.done
+LANGUAGE plpgsql AS $$
+DECLARE
+	v_id bigint;
+BEGIN
+	IF EXISTS (SELECT FROM postern.accounts a WHERE a.username = b ->> 'username') THEN
+		PERFORM gate.fail(409, 'an account with this username exists', jsonb_build_object('username', 'is taken'));
+	END IF;
+	INSERT INTO postern.accounts (name, username, email, home, max_domains, max_mailboxes, max_databases, max_disk_mb, managed)
+	VALUES (coalesce(b ->> 'name', b ->> 'username'), b ->> 'username', b ->> 'email',
+		coalesce(b ->> 'home', '/home/' || (b ->> 'username')), (b ->> 'max_domains')::int, (b ->> 'max_mailboxes')::int,
+		(b ->> 'max_databases')::int, (b ->> 'max_disk_mb')::bigint, coalesce((b ->> 'managed')::boolean, true))
+	RETURNING id INTO v_id;
+	RETURN ROW(v_id, NULL)::postern.done;
+END $$;
+
+CREATE FUNCTION accounts."update"(c postern.caller, o text, b jsonb) RETURNS postern.done
+LANGUAGE plpgsql AS $$
+BEGIN
+	UPDATE postern.accounts a SET
+		name = gate.given(b, 'name', a.name),
+		email = gate.given(b, 'email', a.email),
+		home = gate.given(b, 'home', a.home),
+		max_domains = gate.given(b, 'max_domains', a.max_domains),
+		max_mailboxes = gate.given(b, 'max_mailboxes', a.max_mailboxes),
+		max_databases = gate.given(b, 'max_databases', a.max_databases),
+		max_disk_mb = gate.given(b, 'max_disk_mb', a.max_disk_mb),
+		version = a.version + 1, updated_at = postern.clock()
+	WHERE a.id = o::bigint;
+	RETURN ROW(o, NULL)::postern.done;
+END $$;
+
+CREATE FUNCTION accounts.set_status(o text, p_from text, p_to text) RETURNS postern.done
+LANGUAGE plpgsql AS $$
+DECLARE
+	v_status text := (SELECT a.status FROM postern.accounts a WHERE a.id = o::bigint);
+BEGIN
+	IF v_status = p_to THEN
+		PERFORM gate.fail(409, format('the account is %s already', v_status));
+	ELSIF v_status <> p_from THEN
+		PERFORM gate.fail(409, format('the account is %s; only an account that is %s can become %s', v_status, p_from, p_to));
+	END IF;
+	UPDATE postern.accounts a SET status = p_to, version = a.version + 1, updated_at = postern.clock() WHERE a.id = o::bigint;
+	RETURN ROW(o, NULL)::postern.done;
+END $$;
+-- Its tokens are refused from the next request on: the gate reads the account's state each time.
+CREATE FUNCTION accounts.suspend(c postern.caller, o text, b jsonb) RETURNS postern.done
+LANGUAGE sql AS $$ SELECT accounts.set_status(o, 'active', 'suspended') $$;
+CREATE FUNCTION accounts.unsuspend(c postern.caller, o text, b jsonb) RETURNS postern.done
+LANGUAGE sql AS $$ SELECT accounts.set_status(o, 'suspended', 'active') $$;
+
+-- What an account owns goes with it only when asked for (?cascade=true); else the answer lists it.
+CREATE FUNCTION accounts."delete"(c postern.caller, o text, b jsonb) RETURNS postern.done
+LANGUAGE plpgsql AS $$
+DECLARE
+	v_id bigint := o::bigint;
+	v_domains bigint := (SELECT count(*) FROM postern.domains WHERE account_id = v_id);
+	v_users bigint := (SELECT count(*) FROM postern.users WHERE account_id = v_id);
+	v_tokens bigint := (SELECT count(*) FROM postern.tokens WHERE account_id = v_id);
+BEGIN
+	IF v_domains + v_users + v_tokens > 0 AND NOT coalesce((b ->> 'cascade')::boolean, false) THEN
+		PERFORM gate.fail(409, format('the account still owns %s domains, %s users and %s tokens; delete them first or use cascade=true',
+			v_domains, v_users, v_tokens), jsonb_build_object('domains', v_domains::text, 'users', v_users::text, 'tokens', v_tokens::text));
+	END IF;
+	PERFORM users.remove(c, u.id) FROM postern.users u WHERE u.account_id = v_id;
+	DELETE FROM postern.tokens WHERE account_id = v_id;
+	DELETE FROM postern.domains WHERE account_id = v_id;
+	DELETE FROM postern.domain_names WHERE account_id = v_id;
+	DELETE FROM postern.accounts WHERE id = v_id;
+	RETURN ROW(o, NULL)::postern.done;
+END $$;
+
+RESET ROLE;

@@ -1,0 +1,12 @@
+-- audit: the trail, read only.
+DROP SCHEMA IF EXISTS audit CASCADE;
+CREATE SCHEMA audit AUTHORIZATION postern_owner;
+SET LOCAL ROLE postern_owner;
+
+CREATE VIEW audit.item AS
+SELECT t.id, t.at, t.request_id, CASE WHEN t.actor = 'system' THEN 'system' ELSE t.username END AS actor, t.token_id, t.token_name,
+       t.user_id, t.resource || '.' || t.verb AS action, t.resource, t.verb, t.object_id, t.method, t.path, t.status, t.outcome, t.reason,
+       t.duration_us, t.ip, t.user_agent, t.changes, t.count, t.account_id, 1 AS version, t.account_id AS tenant
+FROM postern.audit t;
+
+RESET ROLE;

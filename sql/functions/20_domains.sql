@@ -1,0 +1,152 @@
+-- domains: names that accounts serve.
+DROP SCHEMA IF EXISTS domains CASCADE;
+CREATE SCHEMA domains AUTHORIZATION postern_owner;
+SET LOCAL ROLE postern_owner;
+
+CREATE VIEW domains.item AS
+SELECT d.id, d.domain, d.domain AS domain_unicode, d.account_id,
+       (SELECT a.username FROM postern.accounts a WHERE a.id = d.account_id) AS account,
+       d.type, d.document_root, d.ssl_status, d.status, d.mail_enabled, d.managed, d.created_at, d.updated_at,
+       d.version, d.account_id AS tenant
+FROM postern.domains d;
+
+-- Does another account hold this name, one above it or one below it? Answers for the whole installation, and says no more.
+CREATE FUNCTION domains.held_elsewhere(p_domain text, p_account bigint) RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+	SELECT EXISTS (
+		WITH RECURSIVE up (name) AS (
+			SELECT p_domain
+			UNION ALL
+			SELECT substr(name, strpos(name, '.') + 1) FROM up WHERE strpos(name, '.') > 0
+		)
+		SELECT FROM up JOIN postern.domain_names n ON n.domain = up.name WHERE n.account_id <> p_account)
+$$;
+
+CREATE FUNCTION domains."create"(c postern.caller, o text, b jsonb) RETURNS postern.done
+LANGUAGE plpgsql AS $$
+DECLARE
+	a postern.accounts;
+	v_id bigint;
+	v_domain text := b ->> 'domain';
+	v_type text := b ->> 'type';
+	v_root text;
+BEGIN
+	SELECT * INTO a FROM postern.accounts x WHERE x.id = coalesce(users.account_of(c, b), c.account_id) FOR UPDATE;
+	IF NOT FOUND THEN
+		PERFORM gate.invalid('account_id', 'is required: your token is bound to no account; give account_id or account');
+	ELSIF a.status <> 'active' THEN
+		PERFORM gate.fail(409, format('the account is %s', a.status));
+	ELSIF a.max_domains <= (SELECT count(*) FROM postern.domains d WHERE d.account_id = a.id) THEN
+		PERFORM gate.fail(409, format('the account''s plan allows %s domains; delete one or change the plan', a.max_domains));
+	END IF;
+	IF EXISTS (SELECT FROM postern.domains d WHERE d.domain = v_domain) OR domains.held_elsewhere(v_domain, a.id) THEN
+		PERFORM gate.fail(409, 'this domain is taken', jsonb_build_object('domain', 'is taken'));
+	END IF;
+	IF v_type IS NULL THEN
+		v_type := CASE WHEN EXISTS (SELECT FROM postern.domains d WHERE d.account_id = a.id AND d.type = 'primary')
+		          THEN 'addon' ELSE 'primary' END;
+	END IF;
+	PERFORM domains.check_type(a.id, NULL, v_domain, v_type);
+	v_root := coalesce(b ->> 'document_root', a.home || CASE v_type WHEN 'primary' THEN '/public_html' ELSE '/' || v_domain END);
+	PERFORM domains.check_root(c, a, v_root);
+	BEGIN
+		INSERT INTO postern.domain_names VALUES (v_domain, a.id);
+		INSERT INTO postern.domains (account_id, domain, type, document_root, mail_enabled, managed, ssl_status)
+		VALUES (a.id, v_domain, v_type, v_root, coalesce((b ->> 'mail_enabled')::boolean, true),
+			coalesce((b ->> 'managed')::boolean, true), coalesce(b ->> 'ssl_status', 'none'))
+		RETURNING id INTO v_id;
+	EXCEPTION WHEN unique_violation THEN -- somebody else claimed it at the same moment
+		PERFORM gate.fail(409, 'this domain is taken', jsonb_build_object('domain', 'is taken'));
+	END;
+	RETURN ROW(v_id, NULL)::postern.done;
+END $$;
+
+-- One primary an account; a subdomain needs its parent there.
+CREATE FUNCTION domains.check_type(p_account bigint, p_id bigint, p_domain text, p_type text) RETURNS void
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+	IF p_type = 'primary' AND EXISTS (SELECT FROM postern.domains d
+	   WHERE d.account_id = p_account AND d.type = 'primary' AND d.id IS DISTINCT FROM p_id) THEN
+		PERFORM gate.fail(409, 'the account has a primary domain already', jsonb_build_object('type', 'only one domain of an account is primary'));
+	ELSIF p_type = 'subdomain' AND NOT EXISTS (SELECT FROM postern.domains d
+	   WHERE d.account_id = p_account AND p_domain LIKE '%.' || d.domain AND d.id IS DISTINCT FROM p_id) THEN
+		PERFORM gate.invalid('type', 'a subdomain needs its parent domain in the same account; use addon');
+	END IF;
+END $$;
+-- A tenant serves what lies below the account's home.
+CREATE FUNCTION domains.check_root(c postern.caller, a postern.accounts, p_root text) RETURNS void
+LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+	IF NOT gate.may_admin(c) AND NOT starts_with(p_root, a.home || '/') THEN
+		PERFORM gate.invalid('document_root', format('must lie below the account''s home, %s', a.home));
+	END IF;
+END $$;
+
+CREATE FUNCTION domains."update"(c postern.caller, o text, b jsonb) RETURNS postern.done
+LANGUAGE plpgsql AS $$
+DECLARE
+	d postern.domains;
+	a postern.accounts;
+	v_type text;
+	v_root text;
+BEGIN
+	SELECT * INTO d FROM postern.domains WHERE id = o::bigint;
+	SELECT * INTO a FROM postern.accounts WHERE id = d.account_id FOR SHARE;
+	v_type := gate.given(b, 'type', d.type);
+	v_root := coalesce(gate.given(b, 'document_root', d.document_root),
+		a.home || CASE v_type WHEN 'primary' THEN '/public_html' ELSE '/' || d.domain END);
+	IF v_type <> d.type THEN
+		PERFORM domains.check_type(d.account_id, d.id, d.domain, v_type);
+	END IF;
+	IF v_root <> d.document_root THEN
+		PERFORM domains.check_root(c, a, v_root);
+	END IF;
+	UPDATE postern.domains SET type = v_type, document_root = v_root,
+		mail_enabled = gate.given(b, 'mail_enabled', d.mail_enabled),
+		version = d.version + 1, updated_at = postern.clock()
+	WHERE id = d.id;
+	RETURN ROW(o, NULL)::postern.done;
+END $$;
+
+CREATE FUNCTION domains.set_status(o text, p_from text, p_to text) RETURNS postern.done
+LANGUAGE plpgsql AS $$
+DECLARE
+	v_status text := (SELECT d.status FROM postern.domains d WHERE d.id = o::bigint);
+BEGIN
+	IF v_status = p_to THEN
+		PERFORM gate.fail(409, format('the domain is %s already', v_status));
+	ELSIF v_status <> p_from THEN
+		PERFORM gate.fail(409, format('the domain is %s; only a domain that is %s can become %s', v_status, p_from, p_to));
+	END IF;
+	UPDATE postern.domains d SET status = p_to, version = d.version + 1, updated_at = postern.clock() WHERE d.id = o::bigint;
+	RETURN ROW(o, NULL)::postern.done;
+END $$;
+CREATE FUNCTION domains.suspend(c postern.caller, o text, b jsonb) RETURNS postern.done
+LANGUAGE sql AS $$ SELECT domains.set_status(o, 'active', 'suspended') $$;
+CREATE FUNCTION domains.unsuspend(c postern.caller, o text, b jsonb) RETURNS postern.done
+LANGUAGE sql AS $$ SELECT domains.set_status(o, 'suspended', 'active') $$;
+
+CREATE FUNCTION domains."delete"(c postern.caller, o text, b jsonb) RETURNS postern.done
+LANGUAGE plpgsql AS $$
+DECLARE
+	d postern.domains;
+	v_below text[];
+BEGIN
+	SELECT * INTO d FROM postern.domains WHERE id = o::bigint;
+	v_below := ARRAY(SELECT x.domain FROM postern.domains x
+		WHERE x.account_id = d.account_id AND x.type = 'subdomain' AND x.domain LIKE '%.' || d.domain ORDER BY 1 LIMIT 20);
+	IF v_below <> '{}' AND NOT coalesce((b ->> 'cascade')::boolean, false) THEN
+		PERFORM gate.fail(409, format('the domain has subdomains: %s; delete them first or use cascade=true', array_to_string(v_below, ', ')),
+			jsonb_build_object('subdomains', array_to_string(v_below, ', ')));
+	END IF;
+	WITH gone AS (
+		DELETE FROM postern.domains x WHERE x.account_id = d.account_id
+		AND (x.id = d.id OR (x.type = 'subdomain' AND x.domain LIKE '%.' || d.domain)) RETURNING x.domain
+	)
+	DELETE FROM postern.domain_names n USING gone WHERE n.account_id = d.account_id AND n.domain = gone.domain;
+	RETURN ROW(o, NULL)::postern.done;
+END $$;
+
+RESET ROLE;
+ALTER FUNCTION domains.held_elsewhere(text, bigint) OWNER TO postern_gate;
+GRANT SELECT ON postern.domain_names TO postern_gate;

@@ -1,0 +1,86 @@
+-- roles: named sets of scopes. Built-in ones are fixed; their scopes come from the route tables (gate.sync_scopes).
+DROP SCHEMA IF EXISTS roles CASCADE;
+CREATE SCHEMA roles AUTHORIZATION postern_owner;
+SET LOCAL ROLE postern_owner;
+
+CREATE VIEW roles.item AS
+SELECT r.id, r.name, r.base, r.description, r.scopes, r.built_in,
+       (SELECT count(*) FROM postern.users u WHERE u.role = r.name) AS users,
+       r.created_at, r.updated_at, r.version, 0::bigint AS tenant
+FROM postern.roles r;
+
+CREATE FUNCTION roles."create"(c postern.caller, o text, b jsonb) RETURNS postern.done
+LANGUAGE plpgsql AS $$
+DECLARE
+	v_id bigint;
+	v_scopes text[] := gate.given_list(b, 'scopes', '{}');
+BEGIN
+	IF EXISTS (SELECT FROM postern.roles r WHERE r.name = b ->> 'name') THEN
+		PERFORM gate.fail(409, 'a role with this name exists', jsonb_build_object('name', 'is taken'));
+	END IF;
+	PERFORM roles.check(c, coalesce(b ->> 'base', 'customer'), v_scopes);
+	INSERT INTO postern.roles (name, base, description, scopes)
+	VALUES (b ->> 'name', coalesce(b ->> 'base', 'customer'), b ->> 'description', v_scopes)
+	RETURNING id INTO v_id;
+	RETURN ROW(v_id, NULL)::postern.done;
+END $$;
+
+-- What a user writes into a role lies within what that user holds.
+CREATE FUNCTION roles.check(c postern.caller, p_base text, p_scopes text[]) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+	w text;
+BEGIN
+	PERFORM gate.check_scopes('scopes', p_scopes);
+	FOREACH w IN ARRAY p_scopes LOOP
+		IF NOT (gate.covers(c.scopes, w, c.rank) AND gate.covers(c.role_scopes, w, c.rank)) OR gate.denies(c.deny, w) THEN
+			PERFORM gate.invalid('scopes', format('"%s" is more than your token holds', w));
+		END IF;
+	END LOOP;
+	IF p_base = 'admin' AND NOT gate.holds(c.scopes, 'users:admin', false, c.rank) THEN
+		PERFORM gate.fail(403, 'a role based on admin needs the scope users:admin');
+	END IF;
+END $$;
+
+CREATE FUNCTION roles."update"(c postern.caller, o text, b jsonb) RETURNS postern.done
+LANGUAGE plpgsql AS $$
+DECLARE
+	r postern.roles;
+BEGIN
+	SELECT * INTO r FROM postern.roles WHERE id = o::bigint;
+	IF r.built_in THEN
+		PERFORM gate.fail(409, 'built-in roles are fixed; create a role of your own instead');
+	END IF;
+	PERFORM roles.check(c, gate.given(b, 'base', r.base), gate.given_list(b, 'scopes', r.scopes));
+	UPDATE postern.roles SET
+		base = gate.given(b, 'base', r.base),
+		description = gate.given(b, 'description', r.description),
+		scopes = gate.given_list(b, 'scopes', r.scopes),
+		version = r.version + 1, updated_at = postern.clock()
+	WHERE id = r.id;
+	PERFORM users.keep_one_administrator();
+	RETURN ROW(o, NULL)::postern.done;
+END $$;
+
+CREATE FUNCTION roles."delete"(c postern.caller, o text, b jsonb) RETURNS postern.done
+LANGUAGE plpgsql AS $$
+DECLARE
+	r postern.roles;
+	v_users bigint;
+	v_tokens bigint;
+BEGIN
+	SELECT * INTO r FROM postern.roles WHERE id = o::bigint;
+	IF r.built_in THEN
+		PERFORM gate.fail(409, 'built-in roles are fixed');
+	END IF;
+	v_users := (SELECT count(*) FROM postern.users WHERE role = r.name);
+	v_tokens := (SELECT count(*) FROM postern.tokens WHERE role = r.name);
+	IF v_users + v_tokens > 0 THEN
+		PERFORM gate.fail(409, format('the role is in use by %s users and %s tokens; give them another role first', v_users, v_tokens),
+			jsonb_build_object('users', v_users::text, 'tokens', v_tokens::text));
+	END IF;
+	DELETE FROM postern.roles WHERE id = r.id;
+	RETURN ROW(o, NULL)::postern.done;
+END $$;
+
+RESET ROLE;
