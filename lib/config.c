@@ -1,0 +1,431 @@
+/* config.c: one table drives loading, the environment, the sample and printing. */
+#include "config.h"
+#include "nearest.h"
+#include "utf8.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <libpq-fe.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifndef POSTERN_DATADIR
+#define POSTERN_DATADIR "/usr/share/postern"
+#endif
+#define DEFAULT_PATH "/etc/postern/postern.conf"
+#define FILE_BYTES_MAX ((size_t)64 << 10)
+#define TEXT_BYTES_MAX 1024
+
+enum type { DSN, PATH, PREFIX, ROLE, SWITCH, NUMBER, FORMAT };
+
+struct setting {
+	const char *name;
+	enum type type;
+	const char *unit; /* of a number */
+	long min, max;    /* of a number */
+	const char *preset;
+	const char *about;
+	size_t offset;
+};
+
+#define AT(member) offsetof(struct config, member)
+static const struct setting settings[] = {
+	{ "dsn", DSN, "", 0, 0, "dbname=postern",
+	  "How to reach PostgreSQL, without user: each program adds its own role", AT(dsn) },
+	{ "dsn_direct", DSN, "", 0, 0, "",
+	  "The same past a pooler, for migrations; left out: dsn", AT(dsn_direct) },
+	{ "role_prefix", ROLE, "", 0, 0, "postern_",
+	  "Login roles are this and the program's name", AT(role_prefix) },
+	{ "pepper_file", PATH, "", 0, 0, "/etc/postern/pepper",
+	  "The server-side secret of token digests; keep a copy apart from the database's", AT(pepper_file) },
+	{ "sql_dir", PATH, "", 0, 0, POSTERN_DATADIR "/sql",
+	  "Folder of migrations and functions", AT(sql_dir) },
+	{ "socket_dir", PATH, "", 0, 0, "/run/postern",
+	  "Folder of the binaries' sockets", AT(socket_dir) },
+	{ "token_prefix", PREFIX, "", 0, 0, "pst",
+	  "First letters of new tokens; older ones keep theirs", AT(token_prefix) },
+	{ "prepare", SWITCH, "", 0, 0, "on",
+	  "Named prepared statements; off behind a pooler in transaction mode", AT(prepare) },
+	{ "require_https", SWITCH, "", 0, 0, "on",
+	  "Refuse tokens over plain HTTP, loopback exempt", AT(require_https) },
+	{ "open_health", SWITCH, "", 0, 0, "on",
+	  "Answer health without a token, in short", AT(open_health) },
+	{ "open_docs", SWITCH, "", 0, 0, "on",
+	  "Show the API description without a token", AT(open_docs) },
+	{ "threads", NUMBER, "", 1, 256, "32",
+	  "Requests served at once by each binary", AT(threads) },
+	{ "batch_max", NUMBER, "", 1, 64, "32",
+	  "Requests admitted by one statement at most", AT(batch_max) },
+	{ "db_idle_s", NUMBER, "seconds", 1, 3600, "60",
+	  "Close idle connections to PostgreSQL after", AT(db_idle_s) },
+	{ "db_timeout_ms", NUMBER, "milliseconds", 100, 600000, "10000",
+	  "Wait for PostgreSQL at most", AT(db_timeout_ms) },
+	{ "io_timeout_s", NUMBER, "seconds", 1, 600, "10",
+	  "Wait for the web server at most", AT(io_timeout_s) },
+	{ "body_max_bytes", NUMBER, "bytes", 1024, 16777216, "1048576",
+	  "Largest request body", AT(body_max_bytes) },
+	{ "unknown_token_limit", NUMBER, "requests per minute", 1, 100000, "20",
+	  "Well-formed but unknown tokens taken from one client address", AT(unknown_token_limit) },
+	{ "log_format", FORMAT, "", 0, 0, "text",
+	  "Form of log lines", AT(log_format) },
+};
+#define SETTINGS (sizeof settings / sizeof *settings)
+
+/* What is being read, for messages: an empty file stands for the environment and the defaults. */
+struct source {
+	const char *file;
+	unsigned line;
+	FILE *err;
+};
+
+static void *member(const struct config *c, const struct setting *s)
+{
+	return (char *)c + s->offset;
+}
+
+static bool is_text(enum type type)
+{
+	return type == DSN || type == PATH || type == PREFIX || type == ROLE;
+}
+
+static bool complain(const struct source *from, const char *name, const char *remedy)
+{
+	if (from->line)
+		fprintf(from->err, "%s:%u: %s: %s.\n", from->file, from->line, name, remedy);
+	else
+		fprintf(from->err, "%s: %s: %s.\n", from->file, name, remedy);
+	return false;
+}
+
+/* What a value must be, for messages and the sample. */
+static void describe(const struct setting *s, char *out, size_t size)
+{
+	switch (s->type) {
+	case DSN:    snprintf(out, size, "a libpq connection string or URI"); break;
+	case PATH:   snprintf(out, size, "an absolute path"); break;
+	case PREFIX: snprintf(out, size, "2 to 10 of a-z 0-9, starting with a letter"); break;
+	case ROLE:   snprintf(out, size, "1 to 32 of a-z 0-9 _, starting with a letter"); break;
+	case SWITCH: snprintf(out, size, "on or off"); break;
+	case FORMAT: snprintf(out, size, "text or json"); break;
+	case NUMBER:
+		snprintf(out, size, "a whole number%s%s from %ld to %ld", *s->unit ? " of " : "", s->unit, s->min, s->max);
+		break;
+	}
+}
+
+static bool is_word(const char *text, size_t min, size_t max, const char *others)
+{
+	size_t len = strlen(text);
+	if (len < min || len > max || !islower((unsigned char)text[0]))
+		return false;
+	for (; *text; text++)
+		if (!(*text >= 'a' && *text <= 'z') && !(*text >= '0' && *text <= '9') && !strchr(others, *text))
+			return false;
+	return true;
+}
+
+static bool is_dsn(const char *text)
+{
+	PQconninfoOption *options = PQconninfoParse(text, NULL);
+	PQconninfoFree(options);
+	return options;
+}
+
+static bool is_switch(const char *text, bool *on)
+{
+	*on = !strcmp(text, "on") || !strcmp(text, "true") || !strcmp(text, "yes");
+	return *on || !strcmp(text, "off") || !strcmp(text, "false") || !strcmp(text, "no");
+}
+
+static bool store_text(char **where, const char *text)
+{
+	char *copy = strdup(text);
+	if (!copy)
+		return false;
+	free(*where);
+	*where = copy;
+	return true;
+}
+
+/* Judge a value and keep it. Messages never repeat it: a dsn may hold a password. */
+static bool set(struct config *c, const struct setting *s, const char *value, const struct source *from)
+{
+	bool fits = false;
+	switch (s->type) {
+	case DSN:    fits = (!*value && !*s->preset) || (*value && is_dsn(value)); break;
+	case PATH:   fits = *value == '/'; break;
+	case PREFIX: fits = is_word(value, 2, 10, ""); break;
+	case ROLE:   fits = is_word(value, 1, 32, "_"); break;
+	case SWITCH: fits = is_switch(value, member(c, s)); break;
+	case NUMBER: {
+		char *end;
+		errno = 0;
+		long number = strtol(value, &end, 10);
+		fits = isdigit((unsigned char)*value) && !*end && !errno && number >= s->min && number <= s->max;
+		if (fits)
+			*(int *)member(c, s) = (int)number;
+		break;
+	}
+	case FORMAT: {
+		bool json = !strcmp(value, "json");
+		fits = json || !strcmp(value, "text");
+		*(enum log_format *)member(c, s) = json ? LOG_JSON : LOG_TEXT;
+		break;
+	}
+	}
+	if (is_text(s->type)) {
+		if (strlen(value) > TEXT_BYTES_MAX || strchr(value, '"'))
+			return complain(from, s->name, "must be at most 1024 bytes without double quotes (in a URI write %22)");
+		if (fits && !store_text(member(c, s), value))
+			return complain(from, s->name, "out of memory");
+	}
+	if (!fits) {
+		char must[160], remedy[400];
+		describe(s, must, sizeof must);
+		snprintf(remedy, sizeof remedy, "must be %s; default: %s", must, *s->preset ? s->preset : "left out");
+		return complain(from, s->name, remedy);
+	}
+	return true;
+}
+
+static bool complain_unknown(const struct source *from, const char *name)
+{
+	const char *names[SETTINGS];
+	for (size_t i = 0; i < SETTINGS; i++)
+		names[i] = settings[i].name;
+	const char *known = nearest(name, names, SETTINGS);
+	char remedy[160];
+	snprintf(remedy, sizeof remedy, known ? "unknown setting; did you mean %s?" : "unknown setting; remove the line%s",
+	         known ? known : "");
+	return complain(from, name, remedy);
+}
+
+static bool is_space(char c)
+{
+	return c == ' ' || c == '\t' || c == '\r';
+}
+
+static char *trim(char *text)
+{
+	while (is_space(*text))
+		text++;
+	size_t len = strlen(text);
+	while (len && is_space(text[len - 1]))
+		len--;
+	text[len] = '\0';
+	return text;
+}
+
+/* The value in what follows the '=', without quotes and comment; NULL when its quotes are wrong. */
+static char *value_of(char *text)
+{
+	text = trim(text);
+	if (*text == '"') {
+		char *end = strchr(++text, '"');
+		if (!end)
+			return NULL;
+		*end = '\0';
+		const char *rest = trim(end + 1);
+		return !*rest || *rest == '#' ? text : NULL;
+	}
+	for (char *p = text; *p; p++) {
+		if (*p == '#' && (p == text || is_space(p[-1]))) {
+			*p = '\0';
+			break;
+		}
+	}
+	return trim(text);
+}
+
+static bool read_line(struct config *c, char *line, const struct source *from, bool seen[SETTINGS])
+{
+	line = trim(line);
+	if (!*line || *line == '#')
+		return true;
+	char *equals = strchr(line, '=');
+	if (!equals)
+		return complain(from, "line", "has no '='; settings are written name = value, comments start with #");
+	*equals = '\0';
+	const char *name = trim(line);
+	for (size_t i = 0; i < SETTINGS; i++) {
+		if (strcmp(settings[i].name, name))
+			continue;
+		if (seen[i])
+			return complain(from, name, "is set twice; keep one of the lines");
+		seen[i] = true;
+		const char *value = value_of(equals + 1);
+		if (!value)
+			return complain(from, name, "has text after its value, or no closing double quote; write name = \"value\"");
+		return set(c, &settings[i], value, from);
+	}
+	return complain_unknown(from, name);
+}
+
+static bool has_control(const char *text, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (((unsigned char)text[i] < ' ' && !strchr("\t\r\n", text[i])) || !text[i] || text[i] == 0x7f)
+			return true;
+	return false;
+}
+
+static bool read_text(struct config *c, char *text, size_t len, const char *path, FILE *err)
+{
+	struct source from = { path, 0, err };
+	for (size_t i = 0, n; i < len; i += n) {
+		n = utf8_sequence(text + i, len - i);
+		if (!n)
+			return complain(&from, "file", "is not valid UTF-8");
+	}
+	if (has_control(text, len))
+		return complain(&from, "file", "holds control characters; it is a text file");
+
+	bool seen[SETTINGS] = { false }, fine = true;
+	for (char *line = text, *next; line; line = next) {
+		next = strchr(line, '\n');
+		if (next)
+			*next++ = '\0';
+		from.line++;
+		fine = read_line(c, line, &from, seen) && fine;
+	}
+	return fine;
+}
+
+static bool read_file(struct config *c, const char *path, bool asked_for, FILE *err)
+{
+	struct source from = { path, 0, err };
+	FILE *file = fopen(path, "re");
+	if (!file)
+		return (errno == ENOENT && !asked_for) || complain(&from, "file", strerror(errno));
+
+	bool fine = false;
+	char *text = malloc(FILE_BYTES_MAX + 1);
+	size_t len = text ? fread(text, 1, FILE_BYTES_MAX, file) : 0;
+	if (!text) {
+		complain(&from, "file", "out of memory");
+	} else if (ferror(file)) {
+		complain(&from, "file", strerror(errno));
+	} else if (len == FILE_BYTES_MAX) {
+		complain(&from, "file", "is too large; at most 64 KiB are read");
+	} else {
+		text[len] = '\0';
+		fine = read_text(c, text, len, path, err);
+	}
+	free(text);
+	fclose(file);
+	return fine;
+}
+
+static bool read_environment(struct config *c, FILE *err)
+{
+	bool fine = true;
+	for (size_t i = 0; i < SETTINGS; i++) {
+		char name[64] = "POSTERN_";
+		size_t len = strlen(name);
+		for (const char *p = settings[i].name; *p; p++)
+			name[len++] = (char)toupper((unsigned char)*p);
+		const char *value = getenv(name);
+		if (!value)
+			continue;
+		struct source from = { name, 0, err };
+		if (has_control(value, strlen(value)))
+			fine = complain(&from, settings[i].name, "holds control characters");
+		else
+			fine = set(c, &settings[i], value, &from) && fine;
+	}
+	return fine;
+}
+
+bool config_load(struct config *c, const char *path, FILE *err)
+{
+	*c = (struct config){ 0 };
+	struct source presets = { "defaults", 0, err };
+	bool fine = true;
+	for (size_t i = 0; i < SETTINGS; i++)
+		fine = set(c, &settings[i], settings[i].preset, &presets) && fine;
+
+	if (!path)
+		path = getenv("POSTERN_CONFIG");
+	fine = read_file(c, path ? path : DEFAULT_PATH, path, err) && fine;
+	fine = read_environment(c, err) && fine;
+	if (fine && !*c->dsn_direct && !store_text(&c->dsn_direct, c->dsn))
+		fine = complain(&presets, "dsn_direct", "out of memory");
+	if (!fine)
+		config_free(c);
+	return fine;
+}
+
+void config_free(struct config *c)
+{
+	for (size_t i = 0; i < SETTINGS; i++)
+		if (is_text(settings[i].type))
+			free(*(char **)member(c, &settings[i]));
+	*c = (struct config){ 0 };
+}
+
+void config_print_sample(FILE *out)
+{
+	fputs("# postern.conf: settings of Postern. Lines are: name = value. Values may stand in double quotes, and must where\n"
+	      "# they hold \" #\". The environment, as POSTERN_<NAME IN CAPITALS>, goes over this file, and this file over the\n"
+	      "# defaults, which are shown here.\n", out);
+	for (size_t i = 0; i < SETTINGS; i++) {
+		char must[160];
+		describe(&settings[i], must, sizeof must);
+		fprintf(out, "\n# %s.\n# Takes %s.\n#%s = %s\n", settings[i].about, must, settings[i].name, settings[i].preset);
+	}
+}
+
+/* The parts of a connection string, those that libpq calls passwords masked. */
+static void print_dsn(const char *dsn, FILE *out)
+{
+	PQconninfoOption *options = PQconninfoParse(dsn, NULL);
+	const char *space = "";
+	fputc('"', out);
+	for (const PQconninfoOption *o = options; o && o->keyword; o++) {
+		if (!o->val)
+			continue;
+		fprintf(out, "%s%s=", space, o->keyword);
+		space = " ";
+		if (o->dispchar[0] == '*') {
+			fputs("********", out);
+			continue;
+		}
+		bool quoted = !*o->val || strpbrk(o->val, " '\\");
+		fputs(quoted ? "'" : "", out);
+		for (const char *p = o->val; *p; p++)
+			fprintf(out, strchr("'\\", *p) ? "\\%c" : "%c", *p);
+		fputs(quoted ? "'" : "", out);
+	}
+	fputc('"', out);
+	PQconninfoFree(options);
+}
+
+void config_print(const struct config *c, FILE *out)
+{
+	for (size_t i = 0; i < SETTINGS; i++) {
+		const struct setting *s = &settings[i];
+		void *value = member(c, s);
+		fprintf(out, "%s = ", s->name);
+		switch (s->type) {
+		case DSN:
+			print_dsn(*(char **)value, out);
+			break;
+		case PATH:
+		case PREFIX:
+		case ROLE:
+			fprintf(out, "\"%s\"", *(char **)value);
+			break;
+		case SWITCH:
+			fputs(*(bool *)value ? "on" : "off", out);
+			break;
+		case NUMBER:
+			fprintf(out, "%d", *(int *)value);
+			break;
+		case FORMAT:
+			fputs(*(enum log_format *)value == LOG_JSON ? "json" : "text", out);
+			break;
+		}
+		fputc('\n', out);
+	}
+}
