@@ -112,7 +112,7 @@ coverage: ## Which lines of lib/ the tests reach (build-coverage/coverage.txt)
 	@scripts/deps coverage
 	@find build-coverage -name '*.gcda' -delete 2>/dev/null || true
 	@$(MAKE) --no-print-directory COVERAGE=1 BUILD=build-coverage all unit
-	@find build-coverage/obj -type d -exec chmod 1777 {} +
+	@chmod -R a+rwX build-coverage/obj # the binaries may run as another user
 	POSTERN_BUILD=build-coverage node --test tests/api/
 	@gcovr --root . --filter lib/ --object-directory build-coverage build-coverage | tee build-coverage/coverage.txt
 
