@@ -1,0 +1,445 @@
+/* migrate.c: see migrate.h. */
+#include "migrate.h"
+#include "buf.h"
+#include "sql_files.h"
+#include "utf8.h"
+#include "words.h"
+#include <json-c/json.h>
+#include <libpq-fe.h>
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct migration {
+	const struct cli *cli;
+	PGconn *db;
+	struct sql_files migrations, functions;
+	struct json_object *scopes;
+	char sha256[SHA256_HEX]; /* of functions and scopes together */
+	size_t steps;
+};
+
+/* ---- the scopes of the route tables ---- */
+
+static const char *const role_names[] = {
+	[ROLE_NONE] = "admin", [VIEWER] = "viewer", [CUSTOMER] = "customer", [ADMIN] = "admin"
+};
+
+struct scope {
+	const char *name;
+	enum role role;
+	bool no_wildcard;
+};
+
+static int by_scope(const void *a, const void *b)
+{
+	return strcmp(((const struct scope *)a)->name, ((const struct scope *)b)->name);
+}
+
+/* Routes that share a scope: the least role of them is the scope's; one that no wildcard implies makes all of it so. */
+static size_t gather_scopes(struct scope *scopes, size_t max)
+{
+	size_t n, count = 0;
+	const struct resource *const *all = resources(&n);
+
+	for (size_t i = 0; i < n; i++)
+		for (const struct route *r = all[i]->routes; r->path; r++) {
+			const enum role role = r->role == ROLE_NONE ? ADMIN : r->role;
+			size_t s = 0;
+			if (!strcmp(r->scope, SCOPE_OPEN))
+				continue;
+			while (s < count && strcmp(scopes[s].name, r->scope) != 0)
+				s++;
+			if (s == max)
+				return 0;
+			if (s == count)
+				scopes[count++] = (struct scope){ r->scope, role, false };
+			if (role < scopes[s].role)
+				scopes[s].role = role;
+			scopes[s].no_wildcard |= (r->flags & R_NO_WILD) != 0;
+		}
+	qsort(scopes, count, sizeof *scopes, by_scope);
+	return count;
+}
+
+static struct json_object *scopes_json(void)
+{
+	enum { SCOPES_MAX = 1024 };
+	static struct scope scopes[SCOPES_MAX];
+	const size_t n = gather_scopes(scopes, SCOPES_MAX);
+	struct json_object *list = json_object_new_array();
+
+	for (size_t i = 0; list && i < n; i++) {
+		struct json_object *o = json_object_new_object();
+		const char *name = scopes[i].name;
+		json_object_object_add(o, "scope", json_object_new_string(name));
+		json_object_object_add(o, "role", json_object_new_string(role_names[scopes[i].role]));
+		/* What "resource:*" stands before: the scope's own first word. */
+		json_object_object_add(o, "resource", json_object_new_string_len(name, (int)strcspn(name, ":")));
+		json_object_object_add(o, "no_wildcard", json_object_new_boolean(scopes[i].no_wildcard));
+		json_object_array_add(list, o);
+	}
+	if (!n || !list || json_object_array_length(list) != n) {
+		json_object_put(list);
+		return NULL;
+	}
+	return list;
+}
+
+/* One digest of all that the second half of a migration depends on. */
+static bool digest_functions(struct migration *m)
+{
+	EVP_MD_CTX *digest = EVP_MD_CTX_new();
+	const char *scopes = json_object_to_json_string_ext(m->scopes, JSON_C_TO_STRING_PLAIN);
+	bool ok = digest && EVP_DigestInit_ex(digest, EVP_sha256(), NULL) == 1;
+
+	for (size_t i = 0; ok && i < m->functions.count; i++) {
+		const struct sql_file *f = &m->functions.item[i];
+		ok = EVP_DigestUpdate(digest, f->name, strlen(f->name) + 1) == 1 &&
+		     EVP_DigestUpdate(digest, f->sha256, SHA256_HEX) == 1;
+	}
+	ok = ok && EVP_DigestUpdate(digest, scopes, strlen(scopes)) == 1 && sha256_final(digest, m->sha256);
+	EVP_MD_CTX_free(digest);
+	return ok;
+}
+
+/* ---- the database ---- */
+
+PGconn *migrate_connect(const struct config *config, const char *dbname)
+{
+	enum { KEYS_MAX = 8 };
+	/* Of two equal keywords the later one holds: the connection string over ours, a dbname over its. */
+	const char *keys[KEYS_MAX] = { "connect_timeout", "fallback_application_name", "dbname", "client_encoding" };
+	const char *values[KEYS_MAX] = { "10", "postern migrate", config->dsn_direct, "UTF8" };
+
+	if (dbname) {
+		keys[4] = "dbname";
+		values[4] = dbname;
+	}
+	return PQconnectdbParams(keys, values, 1);
+}
+
+/* Line of the 1-based character `position`. */
+static unsigned long line_at(const char *text, long position)
+{
+	const size_t len = strlen(text);
+	unsigned long line = 1;
+
+	for (size_t at = 0; at < len && position > 1; position--) {
+		const size_t n = utf8_sequence(text + at, len - at);
+		line += text[at] == '\n';
+		at += n ? n : 1;
+	}
+	return line;
+}
+
+static int sql_failed(struct migration *m, const PGresult *result, const struct sql_file *file)
+{
+	const char *position = PQresultErrorField(result, PG_DIAG_STATEMENT_POSITION);
+	const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+	const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+	const bool lost = PQstatus(m->db) == CONNECTION_BAD, forbidden = state && !strcmp(state, "42501");
+	static const struct { int field; const char *label; } more[] = {
+		{ PG_DIAG_MESSAGE_DETAIL, "detail" }, { PG_DIAG_MESSAGE_HINT, "hint" }, { PG_DIAG_INTERNAL_QUERY, "statement" },
+		{ PG_DIAG_CONTEXT, "context" }
+	};
+	struct buf text;
+
+	buf_init(&text, 1500);
+	if (file)
+		buf_printf(&text, "%s:", file->path);
+	if (file && position)
+		buf_printf(&text, "%lu:", line_at(file->text, atol(position)));
+	buf_printf(&text, "%s%s", file ? " " : "", message ? message : PQerrorMessage(m->db));
+	for (size_t i = 0; i < sizeof more / sizeof *more; i++) {
+		const char *value = PQresultErrorField(result, more[i].field);
+		if (value && *value)
+			buf_printf(&text, "\n  %s: %.200s", more[i].label, value);
+	}
+	if (forbidden)
+		buf_str(&text, "\nMigrate as a superuser, or as the database's owner with CREATEROLE; PGUSER says as whom.");
+	else
+		buf_str(&text, "\nThis step was rolled back; the steps before it stand. Run it again when the cause is gone.");
+	cli_error(CLI_FAILED, "%s", buf_failed(&text) ? message : text.data);
+	buf_free(&text);
+	return lost ? CLI_UNREACHABLE : forbidden ? CLI_REFUSED : CLI_FAILED;
+}
+
+static bool succeeded(const PGresult *result)
+{
+	const ExecStatusType status = PQresultStatus(result);
+
+	return status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK || status == PGRES_EMPTY_QUERY;
+}
+
+/* Text of our own: statements of this file, or a whole SQL file. */
+static int execute(struct migration *m, const char *sql, const struct sql_file *file)
+{
+	PGresult *result = PQexec(m->db, sql);
+	int rc = succeeded(result) ? CLI_OK : sql_failed(m, result, file);
+
+	PQclear(result);
+	if (rc == CLI_OK && file && PQtransactionStatus(m->db) != PQTRANS_INTRANS)
+		rc = cli_error(CLI_FAILED, "%s: ends the transaction that it runs in: take COMMIT or ROLLBACK out of it", file->path);
+	return rc;
+}
+
+/* *result is for PQclear(), also after a failure. */
+static int query(struct migration *m, PGresult **result, const char *sql, int n, const char *const *values)
+{
+	*result = PQexecParams(m->db, sql, n, NULL, values, NULL, NULL, 0);
+	return succeeded(*result) ? CLI_OK : sql_failed(m, *result, NULL);
+}
+
+static int change(struct migration *m, const char *sql, int n, const char *const *values)
+{
+	PGresult *result;
+	const int rc = query(m, &result, sql, n, values);
+
+	PQclear(result);
+	return rc;
+}
+
+static bool yes(const PGresult *result)
+{
+	return PQntuples(result) == 1 && !strcmp(PQgetvalue(result, 0, 0), "t");
+}
+
+static int recorded(struct migration *m, bool *is)
+{
+	PGresult *result;
+	const int rc = query(m, &result, "SELECT pg_catalog.to_regclass('postern_schema.functions') IS NOT NULL", 0, NULL);
+
+	*is = rc == CLI_OK && yes(result);
+	PQclear(result);
+	return rc;
+}
+
+static int begin(struct migration *m)
+{
+	static const char tables[] =
+		"CREATE SCHEMA IF NOT EXISTS postern_schema;"
+		"CREATE TABLE postern_schema.migrations (number integer PRIMARY KEY, name text NOT NULL, sha256 text NOT NULL,"
+		" applied_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp());"
+		"CREATE TABLE postern_schema.functions (one boolean PRIMARY KEY DEFAULT true CHECK (one), sha256 text NOT NULL,"
+		" applied_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp());";
+	PGresult *result;
+	bool known;
+	/* Read committed, so that what a competitor committed while we waited for the lock is seen. */
+	int rc = execute(m, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;"
+	                    "SET LOCAL client_min_messages = warning; SET LOCAL statement_timeout = 0;"
+	                    "SET LOCAL lock_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0", NULL);
+
+	if (rc != CLI_OK)
+		return rc;
+	rc = query(m, &result, "SELECT pg_catalog.pg_try_advisory_xact_lock(x'706f737465726e'::bigint)", 0, NULL);
+	const bool locked = rc == CLI_OK && yes(result);
+	PQclear(result);
+	if (rc == CLI_OK && !locked) {
+		cli_note(m->cli, "waiting for another migration of this database");
+		rc = change(m, "SELECT pg_catalog.pg_advisory_xact_lock(x'706f737465726e'::bigint)", 0, NULL);
+	}
+	if (rc == CLI_OK)
+		rc = recorded(m, &known);
+	if (rc == CLI_OK && !known)
+		rc = execute(m, tables, NULL);
+	return rc;
+}
+
+/* *next: the index of the next migration, or the count when all are applied. What is recorded must be what we have. */
+static int find_next(struct migration *m, size_t *next)
+{
+	const struct sql_files *files = &m->migrations;
+	PGresult *result;
+	int rc = query(m, &result, "SELECT number, name, sha256 FROM postern_schema.migrations ORDER BY number", 0, NULL);
+
+	*next = files->count;
+	for (int row = 0; rc == CLI_OK && row < PQntuples(result); row++) {
+		const int number = atoi(PQgetvalue(result, row, 0));
+		const char *name = PQgetvalue(result, row, 1);
+		const struct sql_file *f = (size_t)row < files->count ? &files->item[row] : NULL;
+		if (f && f->number == number && !strcmp(f->sha256, PQgetvalue(result, row, 2)))
+			continue;
+		if (f && f->number == number)
+			rc = cli_error(CLI_CONFLICT, "%s: is not what was applied to this database as %s\nPut the original back: "
+			               "a migration never changes, a new one corrects it.", f->path, name);
+		else if (f && f->number < number)
+			rc = cli_error(CLI_CONFLICT, "%s: comes before %s, which this database has already\n"
+			               "Migrations go forward only: give it a higher number.", f->path, name);
+		else
+			rc = cli_error(CLI_CONFLICT, "the database is newer than this Postern: it has %s, we do not\n"
+			               "Install the version that made it, or a later one.", name);
+	}
+	if (rc == CLI_OK && (size_t)PQntuples(result) < files->count)
+		*next = (size_t)PQntuples(result);
+	PQclear(result);
+	return rc;
+}
+
+static int commit(struct migration *m, const char *step)
+{
+	const int rc = execute(m, "COMMIT", NULL);
+
+	if (rc == CLI_OK && PQtransactionStatus(m->db) != PQTRANS_IDLE)
+		return cli_error(CLI_FAILED, "%s: was not committed", step);
+	if (rc == CLI_OK) {
+		printf("%s\n", step);
+		fflush(stdout);
+		m->steps++;
+	}
+	return rc;
+}
+
+/* One migration in a transaction of its own. *done when there was none left. */
+static int migrate_next(struct migration *m, bool *done)
+{
+	char step[300], number[16];
+	size_t next = 0;
+	int rc = begin(m);
+
+	if (rc == CLI_OK)
+		rc = find_next(m, &next);
+	*done = rc != CLI_OK || next == m->migrations.count;
+	if (*done)
+		return rc == CLI_OK ? execute(m, "COMMIT", NULL) : rc;
+	const struct sql_file *f = &m->migrations.item[next];
+	snprintf(number, sizeof number, "%d", f->number);
+	rc = execute(m, f->text, f);
+	if (rc == CLI_OK) /* whatever the file set */
+		rc = execute(m, "RESET ROLE; RESET search_path", NULL);
+	if (rc == CLI_OK)
+		rc = change(m, "INSERT INTO postern_schema.migrations (number, name, sha256) VALUES ($1, $2, $3)", 3,
+		            (const char *const[]){ number, f->name, f->sha256 });
+	snprintf(step, sizeof step, "applied %s", f->name);
+	return rc == CLI_OK ? commit(m, step) : rc;
+}
+
+static int functions_current(struct migration *m, bool *current)
+{
+	PGresult *result;
+	const int rc = query(m, &result, "SELECT EXISTS (SELECT FROM postern_schema.functions WHERE sha256 = $1)", 1,
+	                     (const char *const[]){ m->sha256 });
+
+	*current = rc == CLI_OK && yes(result);
+	PQclear(result);
+	return rc;
+}
+
+static int replace_functions(struct migration *m)
+{
+	const char *scopes = json_object_to_json_string_ext(m->scopes, JSON_C_TO_STRING_PLAIN);
+	char step[120];
+	bool current = false;
+	size_t next;
+	int rc = begin(m);
+
+	if (rc == CLI_OK)
+		rc = find_next(m, &next); /* a newer Postern may have come between: its functions stay */
+	if (rc == CLI_OK)
+		rc = functions_current(m, &current);
+	if (rc != CLI_OK || current)
+		return rc == CLI_OK ? execute(m, "COMMIT", NULL) : rc;
+	for (size_t i = 0; rc == CLI_OK && i < m->functions.count; i++) {
+		rc = execute(m, m->functions.item[i].text, &m->functions.item[i]);
+		if (rc == CLI_OK)
+			rc = execute(m, "RESET ROLE; RESET search_path", NULL);
+	}
+	if (rc == CLI_OK)
+		rc = change(m, "SELECT gate.sync_scopes($1::jsonb)", 1, &scopes);
+	if (rc == CLI_OK)
+		rc = change(m, "INSERT INTO postern_schema.functions (sha256) VALUES ($1)"
+		               " ON CONFLICT (one) DO UPDATE SET sha256 = excluded.sha256, applied_at = excluded.applied_at", 1,
+		            (const char *const[]){ m->sha256 });
+	snprintf(step, sizeof step, "replaced the functions (%zu files) and %zu scopes", m->functions.count,
+	         json_object_array_length(m->scopes));
+	return rc == CLI_OK ? commit(m, step) : rc;
+}
+
+static int apply(struct migration *m)
+{
+	bool done = false;
+	int rc = CLI_OK;
+
+	while (rc == CLI_OK && !done)
+		rc = migrate_next(m, &done);
+	if (rc == CLI_OK)
+		rc = replace_functions(m);
+	if (rc == CLI_OK && !m->steps)
+		puts("nothing to do");
+	return rc;
+}
+
+static int foresee(struct migration *m)
+{
+	bool known = false, current = false;
+	size_t next = 0;
+	int rc = execute(m, "BEGIN READ ONLY", NULL);
+
+	if (rc == CLI_OK)
+		rc = recorded(m, &known);
+	if (rc == CLI_OK && known)
+		rc = find_next(m, &next);
+	if (rc == CLI_OK && known)
+		rc = functions_current(m, &current);
+	if (rc != CLI_OK)
+		return rc;
+	for (size_t i = next; i < m->migrations.count; i++)
+		printf("would apply %s\n", m->migrations.item[i].name);
+	if (!current)
+		printf("would replace the functions (%zu files) and %zu scopes\n", m->functions.count,
+		       json_object_array_length(m->scopes));
+	if (next == m->migrations.count && current)
+		puts("nothing to do");
+	return CLI_OK;
+}
+
+int migrate_run(struct cli *cli, bool dry_run)
+{
+	const struct config *config = cli_config(cli);
+	struct migration m = { .cli = cli };
+	int rc;
+
+	if (!config)
+		return CLI_FAILED;
+	rc = sql_files_read(&m.migrations, config->sql_dir, "migrations", true);
+	if (rc == CLI_OK)
+		rc = sql_files_read(&m.functions, config->sql_dir, "functions", false);
+	if (rc == CLI_OK && (!(m.scopes = scopes_json()) || !digest_functions(&m)))
+		rc = cli_error(CLI_FAILED, "out of memory");
+	if (rc == CLI_OK) {
+		m.db = migrate_connect(config, NULL);
+		if (PQstatus(m.db) != CONNECTION_OK)
+			rc = cli_error(CLI_UNREACHABLE, "%sThe setting dsn_direct (or dsn) says where the database is; postern init "
+			               "creates it.", PQerrorMessage(m.db));
+		else
+			rc = dry_run ? foresee(&m) : apply(&m);
+	}
+	PQfinish(m.db); /* rolls back what was not committed */
+	json_object_put(m.scopes);
+	sql_files_free(&m.migrations);
+	sql_files_free(&m.functions);
+	return rc;
+}
+
+static const struct option options[] = {
+	{ .name = "dry-run", .about = "Say what would be done, change nothing" },
+	{ .name = "" }
+};
+
+static int run(struct cli *cli, int argc, char **argv)
+{
+	const char *values[1], *words[1];
+	size_t n;
+	const int rc = option_parse(options, argc, argv, values, words, &n, 0, "migrate");
+
+	return rc ? rc : migrate_run(cli, values[0] != NULL);
+}
+
+const struct command command_migrate = {
+	"migrate", run, "migrate [--dry-run]", "Bring the database's schema to this version", options,
+	"Connects with dsn_direct as the operator (or PGUSER), who must be a superuser, or the database's owner with "
+	"CREATEROLE. Each step is a transaction; running it twice, or twice at once, does no harm. A database of a newer "
+	"version is refused.",
+	"migrate --dry-run\nmigrate\n"
+};

@@ -1,0 +1,417 @@
+/* resource.c: `postern <resource> <verb> …`: words become a route, parameters and a body. */
+#include "cli.h"
+#include "help.h"
+#include "secret.h"
+#include "show.h"
+#include "token.h"
+#include "words.h"
+#include <errno.h>
+#include <json-c/json.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PAGE_MAX "100" /* contract section 5 */
+#define IDS_MAX 1000   /* words of one command */
+
+/* One call as the command line describes it. */
+struct call {
+	struct cli *cli;
+	const struct resource *resource;
+	const struct route *route;
+	const char *verb;
+	struct option options[OPTION_MAX + 1];
+	const char *values[OPTION_MAX];
+	struct local_parameter query[OPTION_MAX + 3]; /* with room for --all's two and the end */
+	size_t queries;
+	const char *id;
+	struct json_object *body;
+};
+
+static void try_help(const struct call *call, char *help, size_t size)
+{
+	snprintf(help, size, "%s %s", call->resource->one, call->verb);
+}
+
+/* ---- words to JSON ---- */
+
+static struct json_object *list_value(const char *text)
+{
+	struct json_object *list = json_object_new_array();
+
+	for (const char *at = text; list && *text;) {
+		const size_t len = strcspn(at, ",");
+		json_object_array_add(list, json_object_new_string_len(at, (int)len));
+		at += len;
+		if (!*at++)
+			break;
+	}
+	return list;
+}
+
+/* What does not fit the type stays text: the one check that judges input names the field and says what it takes. */
+static struct json_object *typed_value(const struct field *f, const char *text)
+{
+	char *end;
+	long long number;
+
+	if (f->flags & F_NULLABLE && !strcmp(text, "null"))
+		return NULL;
+	switch (f->type) {
+	case F_INT:
+		errno = 0;
+		number = strtoll(text, &end, 10);
+		if (!errno && end != text && !*end && strchr("-0123456789", *text))
+			return json_object_new_int64(number);
+		break;
+	case F_BOOL:
+		if (!strcmp(text, "true") || !strcmp(text, "false"))
+			return json_object_new_boolean(*text == 't');
+		break;
+	case F_CIDR_LIST:
+	case F_SCOPE_LIST:
+	case F_UUID_LIST:
+		return list_value(text);
+	default:
+		break;
+	}
+	return json_object_new_string(text);
+}
+
+static bool add_member(struct call *call, const char *name, struct json_object *value)
+{
+	if (!call->body)
+		call->body = json_object_new_object();
+	if (call->body && json_object_object_add(call->body, name, value) == 0)
+		return true;
+	json_object_put(value);
+	return false;
+}
+
+/* A secret comes from stdin or from a person; one that creation needs is asked for where there is a person to ask. */
+static int add_secret(struct call *call, const struct option *option, bool given)
+{
+	char secret[SECRET_MAX], help[128];
+	const bool needed = call->route->does != DO_PATCH && option->field->flags & F_REQUIRED;
+
+	if (!given && !needed)
+		return 0;
+	if (!given && !secret_terminal()) {
+		try_help(call, help, sizeof help);
+		return cli_error(CLI_USAGE, "%s is needed: give it on stdin with --%s\nTry: postern %s --help",
+		                 option->field->name, option->name, help);
+	}
+	if (!secret_read(option->field->name, secret))
+		return cli_error(CLI_INVALID, "no %s could be read from stdin (one line of at most %d bytes)",
+		                 option->field->name, SECRET_MAX - 1);
+	const bool added = add_member(call, option->field->name, json_object_new_string(secret));
+	token_wipe(secret, sizeof secret);
+	return added ? 0 : cli_error(CLI_FAILED, "out of memory");
+}
+
+static int build(struct call *call)
+{
+	for (size_t i = 0; call->options[i].name[0]; i++) {
+		const struct option *o = &call->options[i];
+		const char *value = call->values[i];
+		int rc;
+		switch (o->goes) {
+		case TO_QUERY:
+			if (value)
+				call->query[call->queries++] = (struct local_parameter){ o->parameter, value };
+			break;
+		case TO_BODY:
+			if (value && !add_member(call, o->field->name, typed_value(o->field, value)))
+				return cli_error(CLI_FAILED, "out of memory");
+			break;
+		case TO_SECRET:
+			rc = add_secret(call, o, value != NULL);
+			if (rc)
+				return rc;
+			break;
+		case TO_COMMAND:
+			break;
+		}
+	}
+	return 0;
+}
+
+/* ---- answers ---- */
+
+static void print_json(FILE *out, struct json_object *answer)
+{
+	fprintf(out, "%s\n", json_object_to_json_string_ext(answer,
+	        JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE));
+}
+
+static int refused(const struct call *call, int status, struct json_object *answer)
+{
+	if (!call->cli->json || !answer)
+		return show_error(stderr, status, answer);
+	print_json(stderr, answer);
+	return show_exit_code(status, answer);
+}
+
+static const char *option_value(const struct call *call, const char *name)
+{
+	for (size_t i = 0; call->options[i].name[0]; i++)
+		if (!strcmp(call->options[i].name, name))
+			return call->values[i];
+	return NULL;
+}
+
+static int64_t number(struct json_object *answer, const char *name)
+{
+	struct json_object *value = NULL;
+
+	json_object_object_get_ex(answer, name, &value);
+	return value ? json_object_get_int64(value) : -1;
+}
+
+static const char *text(struct json_object *answer, const char *name)
+{
+	struct json_object *value = NULL;
+
+	json_object_object_get_ex(answer, name, &value);
+	return value ? json_object_get_string(value) : NULL;
+}
+
+static void list_note(const struct call *call, struct json_object *answer, struct json_object *rows)
+{
+	const int64_t total = number(answer, "total"), page = number(answer, "page"), per = number(answer, "per_page");
+	const char *next = text(answer, "next_cursor");
+
+	if (!json_object_array_length(rows))
+		cli_note(call->cli, "none");
+	else if (next && total >= 0 && page > 0 && per > 0 && page * per < total)
+		cli_note(call->cli, "page %lld of %lld, %lld in all; next: --page %lld", (long long)page,
+		         (long long)((total + per - 1) / per), (long long)total, (long long)page + 1);
+	else if (next)
+		cli_note(call->cli, "there is more: --cursor %s", next);
+}
+
+static int show_rows(const struct call *call, struct json_object *answer)
+{
+	struct json_object *rows = NULL;
+
+	if (call->cli->json) {
+		print_json(stdout, answer);
+		return CLI_OK;
+	}
+	if (!json_object_object_get_ex(answer, "data", &rows) || !json_object_is_type(rows, json_type_array))
+		return cli_error(CLI_FAILED, "the answer is no list");
+	if (json_object_array_length(rows))
+		show_list(stdout, call->resource->fields, rows, option_value(call, "columns"), show_width());
+	list_note(call, answer, rows);
+	return CLI_OK;
+}
+
+static int run(struct call *call, struct local *local)
+{
+	struct json_object *answer = NULL, *dry = NULL;
+	const int status = local_call(local, call->resource, call->route, call->id, call->query, call->body, &answer);
+	int rc = CLI_OK;
+
+	if (status >= 400) {
+		rc = refused(call, status, answer);
+	} else if (call->route->does == DO_LIST && answer) {
+		rc = show_rows(call, answer);
+	} else {
+		if (answer && call->cli->json)
+			print_json(stdout, answer);
+		else if (answer)
+			show_object(stdout, call->resource->fields, answer);
+		if (json_object_is_type(answer, json_type_object))
+			json_object_object_get_ex(answer, "dry_run", &dry);
+		if (json_object_get_boolean(dry) || (!answer && option_value(call, "dry-run")))
+			cli_note(call->cli, "dry run: nothing was changed");
+		else if (call->route->flags & R_SHOW_ONCE)
+			cli_note(call->cli, "The secret is shown this once only: keep it now, it is not stored in clear.");
+		else if (!answer)
+			cli_note(call->cli, "%s%s%s: done", call->resource->one, call->id ? " " : "", call->id ? call->id : "");
+	}
+	json_object_put(answer);
+	return rc;
+}
+
+/* Rows of the page move to the list that grows. */
+static bool append(struct json_object *whole, struct json_object *page)
+{
+	struct json_object *to = NULL, *from = NULL;
+
+	if (!json_object_object_get_ex(whole, "data", &to) || !json_object_object_get_ex(page, "data", &from) ||
+	    !json_object_is_type(to, json_type_array) || !json_object_is_type(from, json_type_array))
+		return false;
+	for (size_t i = 0; i < json_object_array_length(from); i++)
+		if (json_object_array_add(to, json_object_get(json_object_array_get_idx(from, i))) < 0)
+			return false;
+	return true;
+}
+
+static int run_all(struct call *call, struct local *local)
+{
+	struct json_object *whole = NULL, *page = NULL;
+	const size_t fixed = call->queries;
+	char *cursor = NULL;
+	int rc = CLI_OK, status;
+
+	for (size_t pages = 1;; pages++) {
+		call->queries = fixed;
+		if (!option_value(call, "per-page"))
+			call->query[call->queries++] = (struct local_parameter){ "per_page", PAGE_MAX };
+		if (cursor)
+			call->query[call->queries++] = (struct local_parameter){ "cursor", cursor };
+		call->query[call->queries] = (struct local_parameter){ NULL, NULL };
+		status = local_call(local, call->resource, call->route, call->id, call->query, call->body, &page);
+		if (status >= 400) {
+			rc = refused(call, status, page);
+			break;
+		}
+		const char *next = page ? text(page, "next_cursor") : NULL;
+		free(cursor);
+		cursor = next ? strdup(next) : NULL;
+		if (!whole) {
+			whole = page;
+		} else {
+			const bool appended = append(whole, page);
+			json_object_put(page);
+			if (!appended) {
+				page = NULL;
+				rc = cli_error(CLI_FAILED, "the rows do not fit into memory: use --cursor page by page");
+				break;
+			}
+		}
+		page = NULL;
+		if (!cursor)
+			break;
+		if (pages % 10 == 0)
+			cli_note(call->cli, "%zu pages read", pages);
+	}
+	json_object_put(page);
+	free(cursor);
+	if (rc == CLI_OK && whole) {
+		json_object_object_add(whole, "next_cursor", NULL);
+		rc = show_rows(call, whole);
+	}
+	json_object_put(whole);
+	return rc;
+}
+
+/* ---- the command line ---- */
+
+static int check_columns(const struct call *call, const char *help)
+{
+	const char *names = option_value(call, "columns");
+	const char *known[OPTION_MAX];
+	size_t n = 0;
+
+	for (const struct field *f = call->resource->fields; f->name && n < OPTION_MAX; f++)
+		known[n++] = f->name;
+	for (const char *at = names; at && *at;) {
+		char name[64];
+		const size_t len = strcspn(at, ",");
+		size_t i = 0;
+		snprintf(name, sizeof name, "%.*s", (int)len, at);
+		while (i < n && strcmp(known[i], name) != 0)
+			i++;
+		if (i == n)
+			return cli_unknown("column", name, known, n, help);
+		at += len + (at[len] == ',');
+	}
+	return 0;
+}
+
+/* Words after the verb: an id, "ID NAME" of rename, or members of a list. */
+static int take_words(struct call *call, const char **words, size_t n, const char *help)
+{
+	const bool rename = !strcmp(call->verb, "rename") && call->route == route_rename(call->resource);
+	const struct field *many = route_words_field(call->route);
+
+	if (route_takes_id(call->route)) {
+		if (n < 1)
+			return cli_error(CLI_USAGE, "which %s? Give its %s%s%s\nTry: postern %s --help", call->resource->one,
+			                 "id", call->resource->key ? " or " : "", call->resource->key ? call->resource->key : "", help);
+		if (rename && n != 2)
+			return cli_error(CLI_USAGE, "rename needs an id and the new name\nTry: postern %s --help", help);
+		if (n > (rename ? 2u : 1u))
+			return cli_error(CLI_USAGE, "one word too many: \"%s\"\nTry: postern %s --help", words[rename ? 2 : 1], help);
+		call->id = words[0];
+		if (rename && !add_member(call, "name", json_object_new_string(words[1])))
+			return cli_error(CLI_FAILED, "out of memory");
+		return 0;
+	}
+	if (n && !many)
+		return cli_error(CLI_USAGE, "\"%s\" is not expected here: values are given as --name value\nTry: postern %s --help",
+		                 words[0], help);
+	if (n) {
+		struct json_object *list = json_object_new_array();
+		for (size_t i = 0; list && i < n; i++)
+			json_object_array_add(list, json_object_new_string(words[i]));
+		if (!list || !add_member(call, many->name, list))
+			return cli_error(CLI_FAILED, "out of memory");
+	}
+	return 0;
+}
+
+static int prepare(struct call *call, int argc, char **argv)
+{
+	static const char *words[IDS_MAX];
+	char help[128];
+	size_t n = 0;
+	int rc;
+
+	try_help(call, help, sizeof help);
+	rc = option_parse(call->options, argc, argv, call->values, words, &n, IDS_MAX, help);
+	if (!rc)
+		rc = take_words(call, words, n, help);
+	if (!rc)
+		rc = check_columns(call, help);
+	if (!rc && option_value(call, "all") && option_value(call, "page"))
+		rc = cli_error(CLI_USAGE, "--all and --page exclude each other\nTry: postern %s --help", help);
+	if (!rc)
+		rc = build(call);
+	if (!rc && call->route->does == DO_PATCH && !call->body)
+		rc = cli_error(CLI_USAGE, "nothing to change was given\nTry: postern %s --help", help);
+	return rc;
+}
+
+static size_t leading_words(int argc, char **argv)
+{
+	size_t n = 0;
+
+	for (int i = 2; i < argc && argv[i][0] != '-'; i++)
+		n++;
+	return n;
+}
+
+int resource_run(struct cli *cli, const struct resource *resource, int argc, char **argv)
+{
+	struct call call = { .cli = cli, .resource = resource };
+	const char *verbs[WORDS_MAX];
+	int rc;
+
+	if (argc < 2) {
+		help_resource(stderr, resource);
+		return CLI_USAGE;
+	}
+	call.verb = argv[1];
+	call.route = route_find(resource, call.verb, leading_words(argc, argv));
+	if (!call.route && !strcmp(call.verb, "rename"))
+		call.route = route_rename(resource);
+	if (!call.route) {
+		const size_t n = resource_verbs(resource, verbs);
+		return cli_unknown("verb", call.verb, verbs, n, resource->one);
+	}
+	if (cli->help) {
+		help_verb(stdout, resource, call.verb);
+		return CLI_OK;
+	}
+	route_options(resource, call.route, call.options);
+	rc = prepare(&call, argc - 1, argv + 1);
+	if (!rc) {
+		struct local *local = cli_local(cli);
+		rc = !local ? CLI_FAILED : option_value(&call, "all") ? run_all(&call, local) : run(&call, local);
+	}
+	json_object_put(call.body);
+	return rc;
+}
