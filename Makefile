@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 VERSION := 0.1.0
+# V=1 shows whole commands.
+Q := $(if $(V),,@)
 
 # Where `make install` puts things; DESTDIR is put in front of all of it.
 PREFIX ?= /usr/local
@@ -44,6 +46,7 @@ LIB_SRC := $(wildcard lib/*.c)
 CGI_SRC := $(wildcard cgi/*.c)
 CLI_SRC := $(wildcard cli/*.c)
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
+API_TESTS := $(wildcard tests/api/*.test.mjs)
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 CGI := $(CGI_SRC:cgi/%.c=$(BUILD)/cgi/%)
 CLI := $(if $(CLI_SRC),$(BUILD)/cli/postern)
@@ -59,7 +62,7 @@ MAN := $(wildcard docs/*.[158])
 help: ## This list
 	@echo 'Postern $(VERSION). make TARGET, with TARGET one of:'
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1\t\2/p' Makefile | expand -t 18
-	@echo 'Variables: PREFIX DESTDIR CC CFLAGS BUILD SANITIZE=address,undefined COVERAGE=1 PORT RUN FUZZ_S'
+	@echo 'Variables: PREFIX DESTDIR CC CFLAGS BUILD SANITIZE=address,undefined COVERAGE=1 PORT RUN FUZZ_S V=1'
 
 deps: ## Install the Debian 12 packages that are missing (nothing is started or removed)
 	@scripts/deps test
@@ -82,7 +85,7 @@ stop: ## Stop what `make start` started
 test: ## Run every test (installs and builds first)
 	@scripts/deps test
 	@$(MAKE) --no-print-directory all lint unit
-	node --test tests/api/
+	node --test $(API_TESTS)
 
 unit: $(UNIT) ## Run the unit tests only
 	@for t in $(UNIT); do echo "== $$t"; $(WRAP) $$t || exit 1; done
@@ -90,7 +93,7 @@ unit: $(UNIT) ## Run the unit tests only
 soak: ## The API tests with long runs
 	@scripts/deps test
 	@$(MAKE) --no-print-directory all
-	SOAK=1 node --test tests/api/
+	SOAK=1 node --test $(API_TESTS)
 
 lint: ## Banned calls, leftovers, and both compilers with warnings as errors
 	@scripts/deps lint
@@ -102,7 +105,10 @@ lint: ## Banned calls, leftovers, and both compilers with warnings as errors
 check-asan: ## Every test against binaries built with ASan and UBSan
 	@scripts/deps test
 	@$(MAKE) --no-print-directory SANITIZE=address,undefined BUILD=build-asan all unit
-	POSTERN_BUILD=build-asan node --test tests/api/
+	@rm -rf build-asan/reports && mkdir -m 1777 build-asan/reports # the binaries may run as another user
+	ASAN_OPTIONS=log_path=$(CURDIR)/build-asan/reports/asan UBSAN_OPTIONS=print_stacktrace=1:log_path=$(CURDIR)/build-asan/reports/ubsan \
+		POSTERN_BUILD=build-asan node --test $(API_TESTS)
+	@! cat build-asan/reports/* 2>/dev/null | grep . >&2
 
 check-valgrind: ## The unit tests under valgrind
 	@scripts/deps valgrind
@@ -113,7 +119,7 @@ coverage: ## Which lines of lib/ the tests reach (build-coverage/coverage.txt)
 	@find build-coverage -name '*.gcda' -delete 2>/dev/null || true
 	@$(MAKE) --no-print-directory COVERAGE=1 BUILD=build-coverage all unit
 	@chmod -R a+rwX build-coverage/obj # the binaries may run as another user
-	POSTERN_BUILD=build-coverage node --test tests/api/
+	POSTERN_BUILD=build-coverage node --test $(API_TESTS)
 	@gcovr --root . --filter lib/ --object-directory build-coverage build-coverage | tee build-coverage/coverage.txt
 
 FUZZ_S ?= 30
@@ -172,35 +178,39 @@ $(BUILD)/flags: FORCE
 
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
+	@echo '  CC    $<'
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
 
 # Built anew, so that a source that was removed leaves the archive too. main.o is a member: the CLI and the unit tests
 # have a main() of their own and do not pull it.
 $(LIB): $(call objects,$(LIB_SRC))
 	@mkdir -p $(@D)
-	rm -f $@
-	ar rcs $@ $^
+	@echo '  AR    $@'
+	$(Q)rm -f $@ && ar rcs $@ $^
 
 $(BUILD)/cgi/%: $(BUILD)/obj/cgi/%.o $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+	@echo '  LD    $@'
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
 
 $(BUILD)/cli/postern: $(call objects,$(CLI_SRC) $(CGI_SRC)) $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+	@echo '  LD    $@'
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
 
 $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) -lcmocka
+	@echo '  LD    $@'
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) -lcmocka
 
 $(BUILD)/nginx/routes: $(BUILD)/cli/postern
 	@mkdir -p $(@D)
-	$< routes > $@
+	$(Q)$< routes > $@
 
 $(BUILD)/nginx/postern-server.conf: $(BUILD)/nginx/routes nginx/postern-server.conf.in scripts/snippet
-	scripts/snippet --routes $< --dir $(datadir)/postern/nginx --sockets $(SOCKETS) > $@
+	$(Q)scripts/snippet --routes $< --dir $(datadir)/postern/nginx --sockets $(SOCKETS) > $@
 
 $(BUILD)/nginx/postern-server-v1.conf: $(BUILD)/nginx/routes nginx/postern-server.conf.in scripts/snippet
-	scripts/snippet --routes $< --dir $(datadir)/postern/nginx --sockets $(SOCKETS) --only v1 > $@
+	$(Q)scripts/snippet --routes $< --dir $(datadir)/postern/nginx --sockets $(SOCKETS) --only v1 > $@
 
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
