@@ -9,7 +9,7 @@
 #include <string.h>
 
 const struct command *const commands[] = {
-	&command_completion, &command_config, &command_help, &command_init, &command_migrate,
+	&command_completion, &command_config, &command_help, &command_import, &command_init, &command_migrate,
 	&command_routes, NULL
 };
 

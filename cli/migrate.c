@@ -18,6 +18,7 @@ struct migration {
 	struct json_object *scopes;
 	char sha256[SHA256_HEX]; /* of functions and scopes together */
 	size_t steps;
+	bool waited;
 };
 
 /* ---- the scopes of the route tables ---- */
@@ -137,7 +138,8 @@ static unsigned long line_at(const char *text, long position)
 static int sql_failed(struct migration *m, const PGresult *result, const struct sql_file *file)
 {
 	const char *position = PQresultErrorField(result, PG_DIAG_STATEMENT_POSITION);
-	const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+	const char *primary = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY), *lines = PQerrorMessage(m->db);
+	const char *message = primary ? primary : *lines ? lines : "COPY from or to a client has no place in a SQL file";
 	const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
 	const bool lost = PQstatus(m->db) == CONNECTION_BAD, forbidden = state && !strcmp(state, "42501");
 	static const struct { int field; const char *label; } more[] = {
@@ -151,7 +153,7 @@ static int sql_failed(struct migration *m, const PGresult *result, const struct 
 		buf_printf(&text, "%s:", file->path);
 	if (file && position)
 		buf_printf(&text, "%lu:", line_at(file->text, atol(position)));
-	buf_printf(&text, "%s%s", file ? " " : "", message ? message : PQerrorMessage(m->db));
+	buf_printf(&text, "%s%s", file ? " " : "", message);
 	for (size_t i = 0; i < sizeof more / sizeof *more; i++) {
 		const char *value = PQresultErrorField(result, more[i].field);
 		if (value && *value)
@@ -237,7 +239,9 @@ static int begin(struct migration *m)
 	const bool locked = rc == CLI_OK && yes(result);
 	PQclear(result);
 	if (rc == CLI_OK && !locked) {
-		cli_note(m->cli, "waiting for another migration of this database");
+		if (!m->waited)
+			cli_note(m->cli, "waiting for another migration of this database");
+		m->waited = true;
 		rc = change(m, "SELECT pg_catalog.pg_advisory_xact_lock(x'706f737465726e'::bigint)", 0, NULL);
 	}
 	if (rc == CLI_OK)
