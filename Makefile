@@ -126,14 +126,14 @@ FUZZ_S ?= 30
 fuzz: ## Fuzz each tests/fuzz/fuzz_*.c for FUZZ_S seconds
 	@scripts/deps fuzz
 	@[ -n '$(FUZZ_SRC)' ] || { echo 'fuzz: there is nothing in tests/fuzz yet' >&2; exit 1; }
-	@mkdir -p build/fuzz
+	@$(MAKE) --no-print-directory CC=clang SANITIZE=fuzzer-no-link,address,undefined BUILD=build-fuzz build-fuzz/lib/libpostern.a
 	@for f in $(FUZZ_SRC:tests/fuzz/%.c=%); do \
 		echo "== $$f ($(FUZZ_S) s)"; \
 		clang -std=c11 -g -O1 $(WARN) $(CPPFLAGS_ALL) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
-			tests/fuzz/$$f.c $(filter-out lib/main.c,$(LIB_SRC)) -pthread $(LIBS) -o build/fuzz/$$f && \
-		mkdir -p build/fuzz/$$f.corpus && \
-		build/fuzz/$$f -max_total_time=$(FUZZ_S) -max_len=65536 -print_final_stats=1 -artifact_prefix=build/fuzz/$$f- \
-			build/fuzz/$$f.corpus $$([ ! -d tests/fuzz/corpus/$$f ] || echo tests/fuzz/corpus/$$f) || exit 1; done
+			tests/fuzz/$$f.c build-fuzz/lib/libpostern.a -pthread $(LIBS) -o build-fuzz/$$f && \
+		mkdir -p build-fuzz/$$f.corpus && \
+		build-fuzz/$$f -max_total_time=$(FUZZ_S) -max_len=65536 -print_final_stats=1 -artifact_prefix=build-fuzz/$$f- \
+			build-fuzz/$$f.corpus $$([ ! -d tests/fuzz/corpus/$$f ] || echo tests/fuzz/corpus/$$f) || exit 1; done
 
 bench: ## Not yet: there are no benchmarks
 	@echo 'bench: there are no benchmarks yet' >&2; exit 1
@@ -168,7 +168,7 @@ dist: ## dist/postern-VERSION.tar.gz from the last commit
 	@echo dist/postern-$(VERSION).tar.gz
 
 clean: ## Remove what was built
-	rm -rf build build-asan build-coverage dist
+	rm -rf build build-asan build-coverage build-fuzz dist
 
 # A change of flags (PREFIX, SANITIZE, CC …) rebuilds: everything depends on this file, written only when they differ.
 $(BUILD)/flags: FORCE
