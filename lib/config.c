@@ -366,9 +366,9 @@ void config_free(struct config *c)
 
 void config_print_sample(FILE *out)
 {
-	fputs("# postern.conf: settings of Postern. Lines are: name = value. Values may stand in double quotes, and must where\n"
-	      "# they hold \" #\". The environment, as POSTERN_<NAME IN CAPITALS>, goes over this file, and this file over the\n"
-	      "# defaults, which are shown here.\n", out);
+	fputs("# postern.conf: settings of Postern. Lines are: name = value. Values may stand in double quotes, and must\n"
+	      "# where they hold \" #\". The environment, as POSTERN_<NAME IN CAPITALS>, goes over this file, and this\n"
+	      "# file over the defaults, which are shown here.\n", out);
 	for (size_t i = 0; i < SETTINGS; i++) {
 		char must[160];
 		describe(&settings[i], must, sizeof must);

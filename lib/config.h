@@ -38,7 +38,7 @@ struct config {
 bool config_load(struct config *, const char *path, FILE *err);
 void config_free(struct config *);
 
-/* The table as a sample postern.conf (comments with meaning, unit, bounds; defaults commented out), for docs and tests. */
+/* The table as a sample postern.conf (comments with meaning, unit, bounds; defaults commented out). */
 void config_print_sample(FILE *);
 /* The settings in force, one "name = value" a line; passwords in dsn masked. */
 void config_print(const struct config *, FILE *);

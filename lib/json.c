@@ -2,6 +2,7 @@
 #include "json.h"
 #include "utf8.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <limits.h>
 #include <math.h>
@@ -112,10 +113,9 @@ static int hex4(const char *p)
 	int value = 0;
 	for (int i = 0; i < 4; i++) {
 		int c = (unsigned char)p[i];
-		int digit = is_digit(c) ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-		if (digit < 0)
+		if (!isxdigit(c))
 			return -1;
-		value = value * 16 + digit;
+		value = value * 16 + (is_digit(c) ? c - '0' : (c | 0x20) - 'a' + 10);
 	}
 	return value;
 }
@@ -316,7 +316,7 @@ static bool scan_word(struct scan *s, const char *word)
 {
 	size_t n = strlen(word);
 	if (s->len - s->at < n || memcmp(s->source + s->at, word, n))
-		return refuse(s, "an unknown word: values are objects, lists, strings in double quotes, numbers, true, false, null");
+		return refuse(s, "an unknown word: texts stand in double quotes, the only bare words are true, false and null");
 	s->at += n;
 	return true;
 }

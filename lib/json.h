@@ -1,9 +1,9 @@
 /*
  * json.h: strict reading of JSON (RFC 8259) on top of json-c.
- * json-c 0.16 accepts duplicate keys, single quotes, NaN, raw control characters and integers beyond int64 even in strict
- * mode, so a scan of our own judges the text first: it refuses those, depth over JSON_DEPTH_MAX, trailing text, invalid
- * UTF-8 (overlong forms and surrogates too), lone \uD800 escapes, \u0000 (PostgreSQL text cannot hold it) and a BOM.
- * json-c then only builds the tree.
+ * json-c 0.16 accepts duplicate keys, single quotes, NaN, raw control characters and integers beyond int64 even in
+ * strict mode, so a scan of our own judges the text first: it refuses those, depth over JSON_DEPTH_MAX, trailing text,
+ * invalid UTF-8 (overlong forms and surrogates too), lone \uD800 escapes, \u0000 (PostgreSQL text cannot hold it) and a
+ * BOM. json-c then only builds the tree.
  */
 #ifndef POSTERN_JSON_H
 #define POSTERN_JSON_H

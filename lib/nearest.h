@@ -8,6 +8,6 @@
 #define NEAREST_WORD_MAX 64 /* longer words and candidates have no neighbour */
 
 /* The candidate closest to word, case aside, counting inserted, dropped, changed and swapped letters: at most
- * max(2, strlen(word) / 3) of them and fewer than word has letters. NULL when there is none. The first of equals wins. */
+ * max(2, strlen(word) / 3) of them and fewer than word has letters. NULL when there is none; the first of equals. */
 const char *nearest(const char *word, const char *const *candidates, size_t n);
 #endif

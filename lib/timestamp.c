@@ -1,4 +1,4 @@
-/* timestamp.c: the proleptic Gregorian calendar in arithmetic; the C library is asked about the local time zone only. */
+/* timestamp.c: the proleptic Gregorian calendar in arithmetic; the C library is asked about the time zone only. */
 #include "timestamp.h"
 
 #include <inttypes.h>
@@ -130,7 +130,7 @@ bool timestamp_end_of_day(const char *date, int64_t *us)
 
 void timestamp_format(int64_t us, char out[TIMESTAMP_TEXT_MAX])
 {
-	int64_t s = us / US - (us % US < 0), fraction = us - s * US;
+	int64_t s = us / US - (us % US < 0), fraction = us % US + (us % US < 0 ? US : 0);
 	int64_t days = s / DAY_S - (s % DAY_S < 0), second = s - days * DAY_S;
 
 	/* The inverse of days_since_epoch(), by eras of 400 years. */
@@ -146,7 +146,7 @@ void timestamp_format(int64_t us, char out[TIMESTAMP_TEXT_MAX])
 
 	char parts[8] = "";
 	if (fraction)
-		snprintf(parts, sizeof parts, ".%06d", (int)fraction);
+		snprintf(parts, sizeof parts, ".%06u", (unsigned)fraction % 1000000);
 	/* "% 100" tells the compiler what is so anyway: two digits each. */
 	snprintf(out, TIMESTAMP_TEXT_MAX, "%04d-%02u-%02uT%02u:%02u:%02u%s+00:00", (int)year, (unsigned)month % 100,
 	         (unsigned)day % 100, (unsigned)(second / 3600) % 100, (unsigned)(second / 60 % 60) % 100,

@@ -21,5 +21,6 @@ bool timestamp_end_of_day(const char *date, int64_t *us);
 /* "2026-06-12T00:00:00+00:00"; fractions (6 digits) only when they are not zero. */
 void timestamp_format(int64_t us, char out[TIMESTAMP_TEXT_MAX]);
 
-int64_t timestamp_now(void); /* microseconds since 1970, this machine's clock: for logs and answers, never for judging */
+/* Microseconds since 1970 by this machine's clock: for logs and answers, never for judging. */
+int64_t timestamp_now(void);
 #endif

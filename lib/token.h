@@ -29,8 +29,8 @@ struct peppers {
 };
 
 /*
- * Read a pepper file: one "id:64 hex digits" a line, first the current one; '#' comments. The file must be a regular file
- * not readable by others (mode & 007 == 0). False with *why (static) otherwise.
+ * Read a pepper file: one "id:64 hex digits" a line, first the current one; '#' comments. The file must be a regular
+ * file not readable by others (mode & 007 == 0). False with *why (static) otherwise.
  */
 bool peppers_load(const char *path, struct peppers *, const char **why);
 /* Create path (mode 0640, O_EXCL, fsynced) with one random pepper. False when it exists or cannot be written. */
@@ -48,7 +48,7 @@ bool token_mint(const char *prefix, char text[TOKEN_TEXT_MAX], char key_id[TOKEN
 bool token_digest(const struct pepper *, const char *key_id, const char *secret, unsigned char out[TOKEN_DIGEST_LEN]);
 void token_wipe(void *, size_t); /* OPENSSL_cleanse */
 
-/* HMAC-SHA-256 under a key derived from pepper[0] for another purpose ("cursor"), so that opaque values can be signed. */
+/* HMAC-SHA-256 under a key derived from pepper[0] for another purpose ("cursor"), to sign opaque values. */
 bool token_sign(const struct peppers *, const char *purpose, const void *data, size_t len,
                 unsigned char out[TOKEN_DIGEST_LEN]);
 #endif

@@ -122,7 +122,8 @@ static void an_empty_file_gives_the_defaults(void **state)
 static void the_file_goes_over_the_defaults(void **state)
 {
 	(void)state;
-	assert_true(load("# comment\n\n  threads = 7  \nrequire_https=off\nlog_format = json # why\n\tdsn = host=/run dbname=x\r\n"));
+	assert_true(load("# comment\n\n  threads = 7  \nrequire_https=off\nlog_format = json # why\n"
+	                 "\tdsn = host=/run dbname=x\r\n"));
 	assert_int_equal(config.threads, 7);
 	assert_false(config.require_https);
 	assert_int_equal(config.log_format, LOG_JSON);
@@ -182,7 +183,9 @@ static void an_unknown_setting_is_refused_with_file_line_and_nearest_name(void *
 static void numbers_are_whole_and_within_bounds(void **state)
 {
 	(void)state;
-	static const char *const bad[] = { "0", "257", "-1", "+1", "1.5", "1e2", "0x10", "", "7 threads", "99999999999999999999", "\"\"" };
+	static const char *const bad[] = {
+		"0", "257", "-1", "+1", "1.5", "1e2", "0x10", "", "\"\"", "7 threads", "99999999999999999999",
+	};
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
 		char text[64];
 		snprintf(text, sizeof text, "threads = %s\n", bad[i]);
@@ -313,7 +316,8 @@ static void after_an_error_nothing_is_left_to_use(void **state)
 static void messages_never_repeat_values(void **state)
 {
 	(void)state;
-	assert_false(load("dsn = hunter2 hunter2\nthreads = hunter2\npassword=hunter2\nhunter2x\ndsn_direct = \"hunter2\n"));
+	assert_false(load("dsn = hunter2 hunter2\nthreads = hunter2\n"
+	                  "password=hunter2\nhunter2x\ndsn_direct = \"hunter2\n"));
 	assert_null(strstr(said, "hunter2"));
 }
 
@@ -340,8 +344,8 @@ static void printing_masks_passwords_in_either_form_of_a_dsn(void **state)
 static void what_is_printed_loads_again_to_the_same(void **state)
 {
 	(void)state;
-	assert_true(load("dsn = \"host='/a b' application_name='it\\'s' dbname=''\"\nthreads = 3\nprepare = off\nlog_format = json\n"
-	                 "sql_dir = \"/a # b\"\n"));
+	assert_true(load("dsn = \"host='/a b' application_name='it\\'s' dbname=''\"\n"
+	                 "threads = 3\nprepare = off\nlog_format = json\nsql_dir = \"/a # b\"\n"));
 	char *first = printed();
 	assert_true(load(first));
 	assert_int_equal(config.threads, 3);
