@@ -111,6 +111,10 @@ static int add_secret(struct call *call, const struct option *option, bool given
 
 static int build(struct call *call)
 {
+	/* Nothing given is an empty object, so that the answer names the fields that are missing. */
+	if (!call->body && (call->route->does == DO_CREATE || (call->route->input && call->route->method != M_GET)) &&
+	    !(call->body = json_object_new_object()))
+		return cli_error(CLI_FAILED, "out of memory");
 	for (size_t i = 0; call->options[i].name[0]; i++) {
 		const struct option *o = &call->options[i];
 		const char *value = call->values[i];
