@@ -122,6 +122,28 @@ static void print_word(FILE *out, const char *word)
 	fputc('\'', out);
 }
 
+#define ANY_UUID "0190b3a4-5c1e-7c3a-9f27-3a1d0f6b2c11"
+
+/* For fields whose table gives no example. */
+static const char *any_value(enum field_type type)
+{
+	switch (type) {
+	case F_INT:        return "1";
+	case F_BOOL:       return "true";
+	case F_HOSTNAME:   return "example.org";
+	case F_EMAIL:      return "admin@example.org";
+	case F_PATH:       return "/srv/demo";
+	case F_TIMESTAMP:  return "2027-01-31T00:00:00Z";
+	case F_DATE:       return "2027-01-31";
+	case F_UUID:
+	case F_UUID_LIST:  return ANY_UUID;
+	case F_ADDRESS:    return "192.0.2.7";
+	case F_CIDR_LIST:  return "192.0.2.0/24";
+	case F_SCOPE_LIST: return "domains:read";
+	default:           return "demo";
+	}
+}
+
 static void print_example(FILE *out, const struct field *f)
 {
 	struct json_object *value = f->example ? json_tokener_parse(f->example) : NULL;
@@ -132,7 +154,7 @@ static void print_example(FILE *out, const struct field *f)
 	else if (f->choices)
 		fprintf(out, "%.*s", (int)strcspn(f->choices, " "), f->choices);
 	else
-		fputs(f->type == F_INT ? "1" : f->type == F_BOOL ? "true" : f->type == F_EMAIL ? "admin@example.org" : "demo", out);
+		fputs(any_value(f->type), out);
 	free(text);
 	json_object_put(value);
 }
@@ -158,7 +180,7 @@ static void example(FILE *out, const struct resource *resource, const struct rou
 		if (key && key->example)
 			print_example(out, key);
 		else
-			fputs(id && id->type == F_UUID ? "0190b3a4-5c1e-7c3a-9f27-3a1d0f6b2c11" : "31", out);
+			fputs(id && id->type == F_UUID ? ANY_UUID : "31", out);
 	}
 	route_options(resource, route, options);
 	for (const struct option *o = options; o->name[0]; o++) {

@@ -21,6 +21,10 @@ static int unknown_option(const struct option *table, size_t n, const char *name
 		snprintf(dashed[i], sizeof dashed[i], "--%s", table[i].name);
 		known[i] = dashed[i];
 	}
+	for (size_t i = 0; i < n && i < OPTION_MAX; i++) /* who gives a secret as an argument means its other way in */
+		if (table[i].goes == TO_SECRET && !strncmp(dashed[i], name, strlen(name)))
+			return cli_error(CLI_USAGE, "there is no option \"%s\": secrets are no arguments; use %s\nTry: postern %s --help",
+			                 name, dashed[i], help);
 	snprintf(word, sizeof word, "%s", name);
 	return cli_unknown("option", word, known, n < OPTION_MAX ? n : OPTION_MAX, help);
 }
