@@ -1,0 +1,25 @@
+/*
+ * import.h: `postern import nginx`: take over into the inventory what a web server already serves.
+ * Only adds: rows that exist are left as they are, nothing on the machine changes, what it adds is `managed: false`.
+ */
+#ifndef POSTERN_IMPORT_H
+#define POSTERN_IMPORT_H
+#include <stdbool.h>
+#include <stdio.h>
+
+struct local;
+
+struct import_options {
+	const char *source;  /* configuration file or folder, saved output of nginx -T, or "-" for that on standard input */
+	const char *account; /* for sites whose document root belongs to no person; or NULL */
+	bool dry_run;        /* show what would be created, create nothing */
+	bool json;
+};
+
+/*
+ * An account is the Unix owner (uid 1000 or more) of a document root; one that is missing is created. The table or
+ * object goes to `out`, messages to `err`. Returns the exit code of contract section 8: 0 also when some names were
+ * skipped or have no account, since they are listed; the code of the first refusal when anything could not be created.
+ */
+int import_nginx(struct local *, const struct import_options *, FILE *out, FILE *err);
+#endif
