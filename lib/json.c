@@ -22,6 +22,7 @@ struct scan {
 	const char *source;
 	size_t len, at;
 	const char *why;     /* set once, by the first refusal */
+	size_t values, containers;
 	char *text;          /* unescaped keys; never more bytes than the source has */
 	size_t text_len;
 	struct key *keys;    /* a stack: an object's keys lie together, for those of its members are gone again */
@@ -325,8 +326,14 @@ static bool scan_value(struct scan *s, int depth)
 {
 	skip_space(s);
 	int c = peek(s);
-	if ((c == '{' || c == '[') && depth == JSON_DEPTH_MAX)
-		return refuse(s, "objects and lists are nested too deeply: at most 16 levels are read");
+	if (++s->values > JSON_VALUES_MAX)
+		return refuse(s, "there are too many values: at most 100000 are read, send them in several requests");
+	if (c == '{' || c == '[') {
+		if (depth == JSON_DEPTH_MAX)
+			return refuse(s, "objects and lists are nested too deeply: at most 16 levels are read");
+		if (++s->containers > JSON_CONTAINERS_MAX)
+			return refuse(s, "there are too many objects and lists: at most 10000 are read, send several requests");
+	}
 	switch (c) {
 	case '{': return scan_object(s, depth + 1);
 	case '[': return scan_array(s, depth + 1);

@@ -12,6 +12,9 @@
 #include <stddef.h>
 
 #define JSON_DEPTH_MAX 16
+/* json-c takes up to 800 bytes for "{}": without these, 1 MiB of text could become 270 MiB of tree. */
+#define JSON_VALUES_MAX 100000     /* of any kind */
+#define JSON_CONTAINERS_MAX 10000  /* objects and lists among them */
 
 /*
  * Parse text[0..len). Returns a tree owned by the caller (json_object_put), or NULL with *why set to a static sentence

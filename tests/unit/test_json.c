@@ -211,6 +211,40 @@ static void depth_is_16_and_no_more(void **state)
 	free(deep);
 }
 
+/* A list of n items of the same text. */
+static struct json_object *read_list(const char *item, size_t n, const char **why)
+{
+	struct buf b;
+	size_t at;
+	buf_init(&b, 1 << 20);
+	buf_char(&b, '[');
+	for (size_t i = 0; i < n; i++)
+		buf_printf(&b, "%s%s", i ? "," : "", item);
+	buf_char(&b, ']');
+	assert_false(buf_failed(&b));
+	struct json_object *tree = json_parse(b.data, b.len, why, &at);
+	buf_free(&b);
+	return tree;
+}
+
+static void a_small_text_cannot_become_a_huge_tree(void **state)
+{
+	(void)state;
+	static const struct { const char *item; size_t most; const char *word; } cases[] = {
+		{ "0", JSON_VALUES_MAX - 1, "too many values" },
+		{ "{}", JSON_CONTAINERS_MAX - 1, "too many objects and lists" },
+		{ "[]", JSON_CONTAINERS_MAX - 1, "too many objects and lists" },
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		const char *why;
+		struct json_object *tree = read_list(cases[i].item, cases[i].most, &why);
+		assert_non_null(tree);
+		json_object_put(tree);
+		assert_null(read_list(cases[i].item, cases[i].most + 1, &why));
+		assert_non_null(strstr(why, cases[i].word));
+	}
+}
+
 static void strings_are_double_quoted_and_closed(void **state)
 {
 	(void)state;
@@ -365,6 +399,7 @@ int main(void)
 		cmocka_unit_test(a_key_that_follows_a_nested_object_is_still_compared),
 		cmocka_unit_test(many_keys_are_compared_without_quadratic_work),
 		cmocka_unit_test(depth_is_16_and_no_more),
+		cmocka_unit_test(a_small_text_cannot_become_a_huge_tree),
 		cmocka_unit_test(strings_are_double_quoted_and_closed),
 		cmocka_unit_test(control_characters_are_refused),
 		cmocka_unit_test(escapes_are_the_ones_of_the_standard),
