@@ -11,7 +11,7 @@ struct bit { unsigned flag; const char *name; };
 static const struct bit field_bits[] = {
 	{ F_CREATE, "create" }, { F_CHANGE, "change" }, { F_REQUIRED, "required" }, { F_NULLABLE, "nullable" },
 	{ F_SORT, "sort" }, { F_FILTER, "filter" }, { F_SEARCH, "search" }, { F_SECRET, "secret" }, { F_ADMIN, "admin" },
-	{ F_WRITEONLY, "writeonly" }, { 0, NULL }
+	{ F_WRITEONLY, "writeonly" }, { F_LOCAL, "local" }, { 0, NULL }
 };
 static const struct bit route_bits[] = {
 	{ R_OWN, "own" }, { R_NO_WILD, "no_wild" }, { R_OPEN_TOO, "open_too" }, { R_CREATES, "creates" },

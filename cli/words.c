@@ -96,7 +96,7 @@ const struct route *route_rename(const struct resource *resource)
 
 	if (!route || route->does != DO_PATCH || find(resource, "rename", 1))
 		return NULL;
-	for (const struct field *f = resource->fields; f->name; f++)
+	for (const struct field *f = route->input ? route->input : resource->fields; f->name; f++)
 		if (!strcmp(f->name, "name") && f->flags & F_CHANGE)
 			return route;
 	return NULL;
@@ -236,9 +236,9 @@ size_t route_options(const struct resource *resource, const struct route *route,
 		else
 			add_member(&m, f);
 	}
-	if (route->does == DO_CREATE || route->does == DO_PATCH)
+	if (!route->input && (route->does == DO_CREATE || route->does == DO_PATCH))
 		for (const struct field *f = resource->fields; f->name; f++)
-			if (f->flags & (route->does == DO_CREATE ? F_CREATE : F_CHANGE))
+			if (f->flags & (route->does == DO_CREATE ? F_CREATE | F_LOCAL : F_CHANGE))
 				add_member(&m, f);
 	if (route->does == DO_DELETE)
 		add_query(&m, "cascade", NULL, "Delete what depends on it as well");
