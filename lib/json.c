@@ -279,7 +279,7 @@ static bool scan_array(struct scan *s, int depth)
 
 static bool scan_object(struct scan *s, int depth)
 {
-	size_t first = s->keys_len, first_text = s->text_len;
+	size_t first = s->keys_len;
 	s->at++;
 	skip_space(s);
 	if (peek(s) == '}') {
@@ -309,7 +309,6 @@ static bool scan_object(struct scan *s, int depth)
 	if (!keys_differ(s, first))
 		return false;
 	s->keys_len = first;
-	s->text_len = first_text;
 	return true;
 }
 

@@ -259,7 +259,8 @@ static void strings_are_double_quoted_and_closed(void **state)
 static void control_characters_are_refused(void **state)
 {
 	(void)state;
-	refuses("[\"a\nb\"]", 3, "control character");
+	for (char c = 1; c < ' '; c++)
+		refuses((char[]){ '[', '"', 'a', c, '"', ']', '\0' }, 3, "control character");
 	refuses("[\"\t\"]", 2, "control character");
 	refuses_n("[\"\0\"]", 5, 2, "control character");
 	refuses_n("[1]\0", 4, 3, "follows");

@@ -20,6 +20,7 @@ static void single_slips_are_found(void **state)
 {
 	(void)state;
 	assert_string_equal(find("domian"), "domain");   /* swapped */
+	assert_string_equal(find("dmoian"), "domain");   /* twice */
 	assert_string_equal(find("domai"), "domain");    /* dropped */
 	assert_string_equal(find("domainn"), "domain");  /* doubled */
 	assert_string_equal(find("domaim"), "domain");   /* changed */

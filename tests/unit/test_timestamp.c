@@ -188,6 +188,8 @@ static void of_two_last_seconds_the_later_ends_the_day(void **state)
 	(void)state;
 	/* Clocks go back from 00:00 to 23:00. */
 	ends("EET-2EEST,M3.5.0/0,M10.5.0/0", "2026-10-24", "2026-10-24T21:59:59+00:00");
+	/* The same where winter counts as the time that is saved. */
+	ends("<+02>-2<+01>-1,M10.5.0/0,M3.5.0/0", "2026-10-24", "2026-10-24T22:59:59+00:00");
 }
 
 static void a_day_whose_last_second_is_skipped_ends_before_the_next(void **state)
