@@ -407,11 +407,14 @@ int show_error(FILE *err, int status, struct json_object *answer)
 			fputc('\n', err);
 		}
 	}
-	if (details && !(json_object_is_type(details, json_type_string) && !json_object_get_string_len(details))) {
+	const char *more = details ? json_object_get_string(details) : "";
+	if (*more && strcmp(more, about->remedy) != 0) {
 		fputs("  ", err);
-		show_text(err, json_object_get_string(details));
+		show_text(err, more);
 		fputc('\n', err);
 	}
+	if (status >= 500 && member(answer, "request_id"))
+		fprintf(err, "  request_id: %s\n", json_object_get_string(member(answer, "request_id")));
 	fprintf(err, "  %s\n", about->remedy);
 	return about->exit_code;
 }
