@@ -48,7 +48,8 @@ enum field_flag {
 	F_SEARCH    = 1 << 6,  /* `search` looks here */
 	F_SECRET    = 1 << 7,  /* masked in audit rows, never shown */
 	F_ADMIN     = 1 << 8,  /* only an administrator may give it */
-	F_WRITEONLY = 1 << 9   /* input without a column in the view */
+	F_WRITEONLY = 1 << 9,  /* input without a column in the view */
+	F_LOCAL     = 1 << 10  /* may be given at creation by the operator's CLI only (imports) */
 };
 
 struct field {

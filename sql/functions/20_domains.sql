@@ -10,7 +10,7 @@ SELECT d.id, d.domain, d.domain AS domain_unicode, d.account_id,
        d.version, d.account_id AS tenant
 FROM postern.domains d;
 
--- Does another account hold this name, one above it or one below it? Answers for the whole installation, and says no more.
+-- Does another account hold this name or one above it? Answers for the whole installation, and says no more.
 CREATE FUNCTION domains.held_elsewhere(p_domain text, p_account bigint) RETURNS boolean
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 	SELECT EXISTS (
@@ -39,7 +39,8 @@ BEGIN
 	ELSIF a.max_domains <= (SELECT count(*) FROM postern.domains d WHERE d.account_id = a.id) THEN
 		PERFORM gate.fail(409, format('the account''s plan allows %s domains; delete one or change the plan', a.max_domains));
 	END IF;
-	IF EXISTS (SELECT FROM postern.domains d WHERE d.domain = v_domain) OR domains.held_elsewhere(v_domain, a.id) THEN
+	IF EXISTS (SELECT FROM postern.domain_names n WHERE n.domain = v_domain)
+	   OR (NOT gate.may_admin(c) AND domains.held_elsewhere(v_domain, a.id)) THEN
 		PERFORM gate.fail(409, 'this domain is taken', jsonb_build_object('domain', 'is taken'));
 	END IF;
 	IF v_type IS NULL THEN

@@ -41,7 +41,7 @@ BEGIN
 	EXECUTE format('REVOKE ALL ON SCHEMA %s FROM PUBLIC', schema);
 	EXECUTE format('GRANT USAGE ON SCHEMA %s TO %s, postern_cli, postern_gate, postern_tenant, postern_operator', schema, login);
 	EXECUTE format('GRANT USAGE ON SCHEMA gate TO %s', login);
-	EXECUTE format('CREATE TYPE %s.page AS (total bigint, rows %s[], wrong text)', schema, item);
+	EXECUTE format('CREATE TYPE %s.page AS (total bigint, rows %s[])', schema, item);
 	EXECUTE format('CREATE TYPE %s.change AS (id text, account_id bigint, old jsonb, new jsonb, rows %s[], doc jsonb)', schema, item);
 	FOR f IN SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = e.name::regnamespace LOOP
 		EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', f);
@@ -84,13 +84,9 @@ BEGIN
 		r.rows := ARRAY(SELECT v FROM @item@ v WHERE true @mine@ ORDER BY v.id LIMIT p_limit);
 		r.total := (SELECT count(*) FROM @item@ v WHERE true @mine@);
 	ELSE
-		IF p_args ? 'bound' AND (p_args ->> 'bound')::bigint <> p_account THEN
-			r.wrong := 'cursor';
-		ELSE
-			EXECUTE gate.list_query(@item_literal@, p_args, @confined@, false) INTO r.rows USING p_account, p_args;
-			IF (p_args ->> 'count')::boolean THEN
-				EXECUTE gate.list_query(@item_literal@, p_args, @confined@, true) INTO r.total USING p_account, p_args;
-			END IF;
+		EXECUTE gate.list_query(@item_literal@, p_args, @confined@, false) INTO r.rows USING p_account, p_args;
+		IF (p_args ->> 'count')::boolean THEN
+			EXECUTE gate.list_query(@item_literal@, p_args, @confined@, true) INTO r.total USING p_account, p_args;
 		END IF;
 	END IF;
 	PERFORM set_config('postern.account_id', '', true);
@@ -194,10 +190,11 @@ CREATE FUNCTION @schema@.serve(
 	p_key text[], p_digest bytea[], p_ip text[], p_insecure boolean[],              -- who asks, from where
 	p_wanted text[], p_no_wild boolean[], p_rank int[], p_admin boolean[], p_own boolean[], p_heavy boolean[], -- what it takes
 	p_op text[], p_id text[], p_limit int[], p_args text[], p_match text[],         -- what is read; p_op '' reads nothing
+	-- (p_match: the version a caller has of an object; of a list's cursor, the account it is bound to)
 	p_refused int[], p_refusal text[], p_later boolean[],  -- a refusal known before; whether the row comes in a statement of its own
 	p_request_id text[], p_method text[], p_path text[], p_action text[], p_agent text[], p_elapsed_us bigint[])
 RETURNS TABLE (n int, status int, reason text, token_id uuid, token_name text, account_id bigint, rate_limit int, remaining int,
-	reset_at bigint, held text[], total bigint, rows @item@[], doc text)
+	reset_at bigint, held text[], rank int, total bigint, rows @item@[], doc text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $f$
 #variable_conflict use_column
 DECLARE
@@ -236,10 +233,9 @@ BEGIN
 			THEN 'action_limit' ELSE e.refusal END AS refusal2
 		FROM entry e LEFT JOIN rate r ON r.token_id = e.token_id
 	), counted AS MATERIALIZED (
-		SELECT h.*, h.used + c.rank AS at_call,
-			CASE WHEN h.refusal2 IS NULL AND h.used + c.rank > h.rate_limit THEN 'rate_limit' ELSE h.refusal2 END AS why
+		SELECT h.*,
+			CASE WHEN h.refusal2 IS NULL AND h.used + h.place > h.rate_limit THEN 'rate_limit' ELSE h.refusal2 END AS why
 		FROM (SELECT h.*, row_number() OVER (PARTITION BY h.token_id, h.refusal2 IS NULL ORDER BY h.n) AS place FROM heavy h) h
-		CROSS JOIN LATERAL (SELECT CASE WHEN h.refusal2 IS NULL THEN h.place ELSE 0 END AS rank) c
 	), counts AS (
 		UPDATE postern.rates r SET
 			window_start = coalesce(g.since, v_now), used = g.used + g.calls,
@@ -259,27 +255,28 @@ BEGIN
 		ON CONFLICT (token_id, reason) DO UPDATE SET count = f.count + excluded.count
 		RETURNING f.token_id, f.reason, xmax = 0 AS opened
 	), answered AS MATERIALIZED (
-		SELECT c.*, CASE WHEN c.why IS NULL AND c.early IS NULL AND c.op <> '' THEN
-			CASE WHEN c.op IN ('list', 'get') THEN
+		SELECT c.*,
+			CASE WHEN c.why IS NULL AND c.early IS NULL AND c.op IN ('list', 'get') AND NOT c.foreign_cursor THEN
 				CASE WHEN (c.b).rank = 3 AND (c.b).account_id = 0
 				THEN @schema@.operator_read(0, c.op, c.id, c.lim, c.args::jsonb)
 				ELSE @schema@.tenant_read((c.b).account_id, c.op, c.id, c.lim, c.args::jsonb) END
-			END END AS page,
+			END AS page,
 			CASE WHEN c.why IS NULL AND c.early IS NULL AND c.op NOT IN ('', 'list', 'get') THEN
 				CASE WHEN (c.b).rank = 3 AND (c.b).account_id = 0
 				THEN @schema@.operator_call(gate.caller(c.b, c.ip::inet, c.request_id::uuid), c.op, c.args::jsonb)
 				ELSE @schema@.tenant_call(gate.caller(c.b, c.ip::inet, c.request_id::uuid), c.op, c.args::jsonb) END
 			END AS doc
-		FROM counted c OFFSET 0
+		FROM (SELECT c.*, coalesce(c.op = 'list' AND c.match <> (c.b).account_id::text, false) AS foreign_cursor FROM counted c) c
+		OFFSET 0
 	), judged AS MATERIALIZED (
 		SELECT a.*,
 			CASE WHEN a.why IS NOT NULL THEN gate.status_of(a.why)
 			WHEN a.early IS NOT NULL THEN a.early
-			WHEN (a.page).wrong IS NOT NULL THEN 400
+			WHEN a.foreign_cursor THEN 400
 			WHEN a.op = 'get' AND coalesce(array_length((a.page).rows, 1), 0) = 0 THEN 404
 			WHEN a.op = 'get' AND a.match IN (@version@, '*') THEN 304
 			ELSE 200 END AS status,
-			coalesce(a.why, a.early_reason, (a.page).wrong) AS reason
+			coalesce(a.why, a.early_reason, CASE WHEN a.foreign_cursor THEN 'cursor' END) AS reason
 		FROM answered a
 	), trail AS (
 		INSERT INTO postern.audit (account_id, at, request_id, actor, token_id, token_name, user_id, username, resource, verb,
@@ -301,7 +298,7 @@ BEGIN
 			       ELSE (SELECT count(*) FROM counted o WHERE o.token_id = j.token_id AND o.why IS NULL AND o.n < j.n
 			             AND (o.heavy OR NOT j.heavy)) END, 0)::int,
 		ceil(extract(epoch FROM coalesce(CASE WHEN j.heavy THEN j.action_since ELSE j.since END, v_now) + interval '60 s'))::bigint,
-		CASE WHEN j.status = 403 THEN (j.b).scopes END,
+		CASE WHEN j.status = 403 THEN (j.b).scopes END, (j.b).rank,
 		(j.page).total, (j.page).rows, j.doc::text
 	FROM judged j ORDER BY j.n;
 END $f$;
@@ -370,8 +367,7 @@ DECLARE
 BEGIN
 	IF p_op IN ('list', 'get') THEN
 		p := @schema@.operator_read(0, p_op, p_id, p_limit, p_args);
-		RETURN QUERY SELECT CASE WHEN p.wrong IS NOT NULL THEN 400
-			WHEN p_op = 'get' AND coalesce(array_length(p.rows, 1), 0) = 0 THEN 404 ELSE 200 END, p.total, p.rows, NULL::text;
+		RETURN QUERY SELECT CASE WHEN p_op = 'get' AND coalesce(array_length(p.rows, 1), 0) = 0 THEN 404 ELSE 200 END, p.total, p.rows, NULL::text;
 	ELSE
 		RETURN QUERY SELECT 200, NULL::bigint, NULL::@item@[], @schema@.operator_call(gate.system(p_request_id), p_op, p_args)::text;
 	END IF;

@@ -1,0 +1,40 @@
+/* accounts.c: hosting accounts, the tenants. Their rules live in sql/functions/20_accounts.sql. */
+#include "api.h"
+
+static const struct field fields[] = {
+	{ "id",            F_INT,       F_SORT | F_FILTER,                           "Number of the account" },
+	{ "name",          F_TEXT,      F_INPUT | F_SORT | F_SEARCH,                 "What people call it; default: the user name", .min = 1, .max = 200 },
+	{ "username",      F_USERNAME,  F_CREATE | F_REQUIRED | F_SORT | F_FILTER | F_SEARCH, "Unix user it runs as", .example = "\"alice\"" },
+	{ "email",         F_EMAIL,     F_INPUT | F_NULLABLE | F_FILTER | F_SEARCH,  "Where its owner is reached" },
+	{ "home",          F_PATH,      F_INPUT | F_ADMIN,                           "Its home folder; default: /home/<username>", .max = 500 },
+	{ "max_domains",   F_INT,       F_INPUT | F_ADMIN | F_NULLABLE,              "Plan: domains at most; null: no limit", .max = 1000000 },
+	{ "max_mailboxes", F_INT,       F_INPUT | F_ADMIN | F_NULLABLE,              "Plan: mailboxes at most; null: no limit", .max = 1000000 },
+	{ "max_databases", F_INT,       F_INPUT | F_ADMIN | F_NULLABLE,              "Plan: databases at most; null: no limit", .max = 1000000 },
+	{ "max_disk_mb",   F_INT,       F_INPUT | F_ADMIN | F_NULLABLE,              "Plan: disk in MB; null: no limit", .max = 1000000000000 },
+	{ "domains",       F_INT,       0,                                           "Domains it has" },
+	{ "users",         F_INT,       0,                                           "Users it has" },
+	{ "tokens",        F_INT,       0,                                           "Tokens bound to it" },
+	{ "status",        F_ENUM,      F_SORT | F_FILTER,                           "State; a suspended account's tokens are refused", .choices = "pending active suspended deleting error" },
+	{ "managed",       F_BOOL,      F_FILTER | F_LOCAL,                          "False while Postern only knows of it (imported)" },
+	{ "created_at",    F_TIMESTAMP, F_SORT,                                      "When it was created" },
+	{ "updated_at",    F_TIMESTAMP, F_SORT,                                      "When it last changed" },
+	{ 0 }
+};
+
+static const struct route routes[] = {
+	/* method   path               operation           scope              role      bucket     audit                does */
+	{ M_GET,    "",                "listAccounts",     "accounts:read",   VIEWER,   RATE_CALL, "account.list",      LIST,                "List accounts" },
+	{ M_POST,   "",                "createAccount",    "accounts:write",  ADMIN,    RATE_CALL, "account.create",    CREATE,              "Create an account" },
+	{ M_GET,    "/{id}",           "getAccount",       "accounts:read",   VIEWER,   RATE_CALL, "account.read",      GET,                 "Show an account" },
+	{ M_PUT,    "/{id}",           "replaceAccount",   "accounts:write",  CUSTOMER, RATE_CALL, "account.update",    REPLACE,             "Replace an account's settings" },
+	{ M_PATCH,  "/{id}",           "changeAccount",    "accounts:write",  CUSTOMER, RATE_CALL, "account.update",    PATCH,               "Change an account" },
+	{ M_DELETE, "/{id}",           "deleteAccount",    "accounts:delete", ADMIN,    RATE_CALL, "account.delete",    DELETE,              "Delete an account" },
+	{ M_POST,   "/{id}/suspend",   "suspendAccount",   "accounts:write",  ADMIN,    RATE_CALL, "account.suspend",   ACTION("suspend"),   "Suspend an account: its tokens are refused at once" },
+	{ M_POST,   "/{id}/unsuspend", "unsuspendAccount", "accounts:write",  ADMIN,    RATE_CALL, "account.unsuspend", ACTION("unsuspend"), "Put a suspended account back into service" },
+	{ 0 }
+};
+
+static const struct resource accounts = {
+	"accounts", "account", NULL, "Hosting accounts: the tenants", fields, routes, .key = "username"
+};
+POSTERN_RESOURCE(accounts);

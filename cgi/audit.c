@@ -1,0 +1,40 @@
+/* audit.c: the trail of every request, read only. */
+#include "api.h"
+
+static const struct field fields[] = {
+	{ "id",          F_INT,       0,        "Number of the row" },
+	{ "at",          F_TIMESTAMP, F_SORT,   "When it was written, by the database's clock" },
+	{ "request_id",  F_UUID,      F_FILTER, "The request's id, as in X-Request-Id" },
+	{ "actor",       F_TEXT,      F_FILTER, "User name of the token's owner, or system" },
+	{ "token_id",    F_UUID,      F_FILTER, "The token that was used" },
+	{ "token_name",  F_TEXT,      F_FILTER, "Its name at that time" },
+	{ "user_id",     F_INT,       F_FILTER, "Number of its owner" },
+	{ "action",      F_TEXT,      F_FILTER, "What was asked for: domain.create" },
+	{ "resource",    F_TEXT,      F_FILTER, "Its first part" },
+	{ "verb",        F_TEXT,      F_FILTER, "Its second part" },
+	{ "object_id",   F_TEXT,      F_FILTER, "The object touched" },
+	{ "method",      F_TEXT,      0,        "HTTP method" },
+	{ "path",        F_TEXT,      0,        "Path" },
+	{ "status",      F_INT,       F_FILTER, "HTTP status that was answered" },
+	{ "outcome",     F_ENUM,      F_FILTER, "Outcome", .choices = "allowed denied failed" },
+	{ "reason",      F_TEXT,      F_FILTER, "Why it was refused or failed" },
+	{ "duration_us", F_INT,       0,        "Microseconds until the row was written" },
+	{ "ip",          F_ADDRESS,   F_FILTER, "The client's address" },
+	{ "user_agent",  F_TEXT,      0,        "The client's name for itself" },
+	{ "changes",     F_JSON,      0,        "Changed fields before and after" },
+	{ "count",       F_INT,       0,        "Requests that the row stands for" },
+	{ "account_id",  F_INT,       F_FILTER, "Account of the object touched; 0: the installation" },
+	{ 0 }
+};
+
+static const struct route routes[] = {
+	/* method path     operation       scope         role    bucket     audit         does */
+	{ M_GET, "",      "listAudit",    "audit:read", VIEWER, RATE_CALL, "audit.list", LIST, "List the audit trail, newest first" },
+	{ M_GET, "/{id}", "getAuditRow",  "audit:read", VIEWER, RATE_CALL, "audit.read", GET,  "Show a row of the audit trail" },
+	{ 0 }
+};
+
+static const struct resource audit = {
+	"audit", "audit", NULL, "The trail of every request", fields, routes, .sort = "at", .newest_first = true, .cursor_only = true
+};
+POSTERN_RESOURCE(audit);

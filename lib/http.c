@@ -1,0 +1,181 @@
+/* http.c: see http.h. */
+#include "http.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <uuid/uuid.h>
+
+#include "json.h"
+#include "timestamp.h"
+
+static const struct { const char *name; enum method method; } methods[] = {
+	{ "GET", M_GET }, { "HEAD", M_HEAD }, { "POST", M_POST }, { "PUT", M_PUT }, { "PATCH", M_PATCH }, { "DELETE", M_DELETE },
+	{ "OPTIONS", M_OPTIONS },
+};
+
+char *http_scrub(struct arena *arena, const char *text, size_t max)
+{
+	enum { SECRET_RUN = 50 };
+	size_t len = strlen(text);
+	char *out = arena_strndup(arena, text, len < max ? len : max), *to = out;
+
+	for (char *at = out; at && *at;) {
+		size_t run = 0;
+
+		while (isalnum((unsigned char)at[run]) || at[run] == '_')
+			run++;
+		if (run >= SECRET_RUN) {
+			memcpy(to, "***", 3);
+			to += 3;
+			at += run;
+		} else {
+			if (!run)
+				run = 1;
+			memmove(to, at, run);
+			to += run;
+			at += run;
+		}
+	}
+	if (out)
+		*to = '\0';
+	/* PostgreSQL text is UTF-8; what is not cannot be stored as it is */
+	for (char *at = out; at && !utf8_valid(out, strlen(out)) && *at; at++)
+		if ((unsigned char)*at >= 0x80)
+			*at = '?';
+	return out;
+}
+
+/* The value of a variable, or NULL; only the first counts. */
+static const char *variable(char *const *environment, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (; *environment; environment++)
+		if (strncmp(*environment, name, len) == 0 && (*environment)[len] == '=')
+			return *environment + len + 1;
+	return NULL;
+}
+
+static const char *header(struct request *r, char *const *environment, const char *name)
+{
+	const char *value = variable(environment, name);
+
+	return value && *value ? arena_strndup(r->arena, value, strnlen(value, HTTP_HEADER_MAX)) : NULL;
+}
+
+/* Percent-decode a path in place; false when malformed, not UTF-8 or holding NUL or control characters. */
+static bool decode_path(char *path)
+{
+	char *to = path;
+
+	for (char *at = path; *at; at++) {
+		if (*at == '%') {
+			char digits[3] = { at[1], at[1] ? at[2] : '\0', '\0' };
+
+			if (!isxdigit((unsigned char)digits[0]) || !isxdigit((unsigned char)digits[1]))
+				return false;
+			*to = (char)strtol(digits, NULL, 16);
+			at += 2;
+		} else {
+			*to = *at;
+		}
+		if ((unsigned char)*to++ < 0x20)
+			return false;
+	}
+	*to = '\0';
+	return utf8_valid(path, (size_t)(to - path));
+}
+
+/* Key id and digests of a token's text; the text itself goes no further. */
+static void read_token(struct request *r, const char *text)
+{
+	char secret[TOKEN_SECRET_LEN + 1];
+
+	r->credential = CREDENTIAL_BAD;
+	if (token_read(text, r->key_id, secret) == TOKEN_WELL_FORMED) {
+		r->credential = CREDENTIAL_TOKEN;
+		for (size_t i = 0; i < r->peppers->count; i++)
+			if (token_digest(&r->peppers->item[i], r->key_id, secret, r->digest + r->digest_len))
+				r->digest_len += TOKEN_DIGEST_LEN;
+		if (!r->digest_len)
+			r->credential = CREDENTIAL_BAD;
+	}
+	token_wipe(secret, sizeof secret);
+}
+
+static void read_credentials(struct request *r, char *const *environment)
+{
+	const char *authorization = variable(environment, "HTTP_AUTHORIZATION");
+	const char *key = variable(environment, "HTTP_X_API_KEY");
+	const char *bearer = NULL;
+
+	if (!authorization) /* Apache behind a rewrite */
+		authorization = variable(environment, "REDIRECT_HTTP_AUTHORIZATION");
+	if (authorization && strncasecmp(authorization, "Bearer", 6) == 0 && (!authorization[6] || authorization[6] == ' ')) {
+		bearer = authorization + 6;
+		bearer += strspn(bearer, " ");
+	}
+	if (key && !*key)
+		key = NULL;
+	if ((bearer && key) || (bearer && strchr(bearer, ',')) || (key && strchr(key, ',')))
+		r->credential = CREDENTIAL_TWO;
+	else if (bearer || key)
+		read_token(r, bearer ? bearer : key);
+}
+
+static void read_path(struct request *r, char *const *environment)
+{
+	const char *uri = variable(environment, "REQUEST_URI");
+	const char *decoded = variable(environment, "DOCUMENT_URI");
+	char *path;
+	size_t len;
+
+	if (!uri)
+		uri = decoded ? decoded : "";
+	len = strcspn(uri, "?#");
+	r->query_text = variable(environment, "QUERY_STRING");
+	r->query_text = arena_strndup(r->arena, r->query_text ? r->query_text : "",
+	                              r->query_text ? strnlen(r->query_text, HTTP_HEADER_MAX) : 0);
+	/* the server's own reading of the path, normalised, is what its location matched; else ours of what was sent */
+	if (decoded && strncmp(decoded, "/api/", 5) == 0)
+		path = arena_strndup(r->arena, decoded, strnlen(decoded, HTTP_PATH_MAX));
+	else if (!(path = arena_strndup(r->arena, uri, len < HTTP_PATH_MAX ? len : HTTP_PATH_MAX)) || !decode_path(path))
+		path = arena_strdup(r->arena, "");
+	if (path && !utf8_valid(path, strlen(path)))
+		*path = '\0';
+	r->path = path ? path : "";
+	r->uri = http_scrub(r->arena, r->path, HTTP_PATH_MAX);
+}
+
+void http_read_environment(struct request *r, char *const *environment)
+{
+	const char *method = variable(environment, "REQUEST_METHOD");
+	const char *address = variable(environment, "REMOTE_ADDR");
+	const char *id = variable(environment, "HTTP_X_REQUEST_ID");
+	const char *https = variable(environment, "HTTPS"), *scheme = variable(environment, "REQUEST_SCHEME");
+	const char *agent = variable(environment, "HTTP_USER_AGENT");
+	bool secure = (https && *https && strcasecmp(https, "off") != 0) || (scheme && strcmp(scheme, "https") == 0);
+	uuid_t uuid;
+
+	r->begin_us = timestamp_now();
+	if (!id || uuid_parse(id, uuid) != 0)
+		uuid_generate_random(uuid);
+	uuid_unparse_lower(uuid, r->request_id);
+	r->method = M_OTHER;
+	r->method_name = method ? http_scrub(r->arena, method, 20) : "";
+	for (size_t i = 0; method && i < sizeof methods / sizeof *methods; i++)
+		if (strcmp(methods[i].name, method) == 0)
+			r->method = methods[i].method;
+	read_path(r, environment);
+	address_parse(address ? address : "", r->address);
+	r->insecure = r->config->require_https && !secure && !(*r->address && address_is_loopback(r->address));
+	r->user_agent = agent ? http_scrub(r->arena, agent, 200) : NULL;
+	r->if_match = header(r, environment, "HTTP_IF_MATCH");
+	r->if_none_match = header(r, environment, "HTTP_IF_NONE_MATCH");
+	r->accept = header(r, environment, "HTTP_ACCEPT");
+	r->content_type = header(r, environment, "CONTENT_TYPE");
+	r->idempotency_key = header(r, environment, "HTTP_IDEMPOTENCY_KEY");
+	read_credentials(r, environment);
+}

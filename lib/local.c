@@ -1,0 +1,167 @@
+/* local.c: see local.h. */
+#include "local.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <uuid/uuid.h>
+
+#include "db_error.h"
+#include "gate.h"
+#include "input.h"
+#include "json.h"
+#include "reply.h"
+#include "resource.h"
+#include "timestamp.h"
+
+struct local {
+	const struct config *config;
+	struct db *db;
+	struct arena *arena;
+	struct peppers peppers;
+};
+
+struct local *local_open(const struct config *config)
+{
+	struct local *local = calloc(1, sizeof *local);
+
+	if (!local)
+		return NULL;
+	local->config = config;
+	local->db = db_new(config, "cli");
+	local->arena = arena_new();
+	if (!local->db || !local->arena) {
+		local_close(local);
+		return NULL;
+	}
+	return local;
+}
+
+void local_close(struct local *local)
+{
+	if (!local)
+		return;
+	db_free(local->db);
+	arena_free(local->arena);
+	token_wipe(&local->peppers, sizeof local->peppers);
+	free(local);
+}
+
+/* The parameters as a query text, so that they are read by the one reader there is. */
+static const char *query_text(struct arena *arena, const struct local_parameter *query)
+{
+	struct buf out;
+	const char *text;
+
+	buf_init(&out, 64 * 1024);
+	for (; query && query->name; query++) {
+		const char *parts[] = { query->name, query->value };
+
+		for (int i = 0; i < 2; i++) {
+			buf_str(&out, i ? "=" : out.len ? "&" : "");
+			for (const char *c = parts[i]; *c; c++)
+				buf_printf(&out, "%%%02X", (unsigned char)*c);
+		}
+	}
+	text = buf_failed(&out) ? NULL : arena_strdup(arena, out.data ? out.data : "");
+	buf_free(&out);
+	return text;
+}
+
+/* A read or a change as "system"; sql is built from the resource's name, a constant of the source. */
+static enum db_status run(struct local *local, struct request *r, struct verdict *v)
+{
+	struct arena *a = local->arena;
+	bool reads = r->route->method == M_GET;
+	const char *name = r->resource->name, *op, *id, *args;
+	int limit;
+	struct db_stmt stmt;
+	PGresult *result = NULL;
+	enum db_status status;
+
+	gate_read_arguments(r, &op, &id, &limit, &args);
+	if (reads) {
+		struct db_value values[] = {
+			db_text(op), db_text(id), db_int4(a, limit), db_text(args), db_text(r->request_id)
+		};
+
+		stmt = (struct db_stmt){ NULL, arena_printf(a,
+			"SELECT * FROM %s.local_read($1::text, $2::text, $3::int, $4::text::jsonb, $5::text::uuid)", name), 5, 4 };
+		status = db_run(local->db, &stmt, values, &result, a, &v->error);
+	} else {
+		const char *body;
+
+		if (r->query.cascade && r->body)
+			json_object_object_add(r->body, "cascade", json_object_new_boolean(true));
+		body = r->body ? json_object_to_json_string_ext(r->body, JSON_C_TO_STRING_PLAIN) : r->query.cascade ? "{\"cascade\":true}" : "{}";
+		struct db_value values[] = {
+			db_text(r->route->call), db_text(r->id), db_text(body), db_bool(a, r->query.dry_run), db_int4(a, resource_success(r)),
+			db_text_array(a, r->secrets, r->secret_count), db_text(r->request_id), db_text(r->route->audit)
+		};
+
+		stmt = (struct db_stmt){ NULL, arena_printf(a,
+			"SELECT * FROM %s.local_write($1::text, $2::text, $3::text::jsonb, $4::bool, $5::int, $6::text[], $7::text::uuid, $8::text)",
+			name), 8, 4 };
+		status = db_run(local->db, &stmt, values, &result, a, &v->error);
+	}
+	if (status != DB_OK)
+		return status;
+	if (PQntuples(result) != 1 || !rows_read(result, 0, 2, &v->rows)) {
+		PQclear(result);
+		return DB_ERROR;
+	}
+	v->status = reads ? db_get_int4(result, 0, 0, 500) : resource_success(r);
+	v->total = reads ? db_get_int8(result, 0, 1, -1) : -1;
+	v->id = reads ? NULL : arena_strdup(a, db_get_text(result, 0, 0));
+	v->doc = arena_strdup(a, db_get_text(result, 0, 3));
+	/* rows are borrowed until the answer is built */
+	return arena_defer(a, (void (*)(void *))PQclear, result) == 0 ? DB_OK : DB_ERROR;
+}
+
+int local_call(struct local *local, const struct resource *resource, const struct route *route, const char *id,
+               const struct local_parameter *query, struct json_object *body, struct json_object **answer)
+{
+	struct request r = {
+		.arena = local->arena, .config = local->config, .peppers = &local->peppers, .resource = resource, .route = route,
+		.method = route->method, .method_name = "", .uri = "", .path = "", .base = "", .id = id, .dialect = DIALECT_PLAIN,
+		.caller = { .admitted = true, .local = true, .rank = ADMIN }, .begin_us = timestamp_now()
+	};
+	struct verdict v = { .total = -1 };
+	struct reply reply;
+	enum db_status status;
+	const char *why;
+	size_t at;
+	int http;
+	uuid_t uuid;
+
+	*answer = NULL;
+	uuid_generate_random(uuid);
+	uuid_unparse_lower(uuid, r.request_id);
+	reply_init(&reply);
+	/* minting and cursors need the peppers; without them (before init) the rest still works */
+	if (!local->peppers.count)
+		peppers_load(local->config->pepper_file, &local->peppers, &why);
+	r.query_text = query_text(local->arena, query);
+	input_query(&r);
+	if (!r.failure.set && route->method != M_GET)
+		input_object(&r, body);
+	if (!r.failure.set) {
+		status = run(local, &r, &v);
+		if (status != DB_OK)
+			db_failure(&r, status, &v.error);
+		else if (v.status == 404)
+			request_failf(&r, ERR_NOT_FOUND, NULL, "there is no such %s", resource->one);
+	}
+	if (r.failure.set)
+		reply_failure(&r, &reply);
+	else
+		reply_result(&r, &v, v.status, false, &reply);
+	http = reply.status;
+	if (!reply.no_body && !buf_failed(&reply.body) && reply.body.data)
+		*answer = json_parse(reply.body.data, reply.body.len, &why, &at);
+	token_wipe(r.once_value, sizeof r.once_value);
+	if (reply.body.data)
+		token_wipe(reply.body.data, reply.body.len);
+	reply_free(&reply);
+	arena_reset(local->arena);
+	return http;
+}

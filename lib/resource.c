@@ -1,0 +1,362 @@
+/* resource.c: see resource.h. */
+#include "resource.h"
+
+#include <string.h>
+
+#include "db_error.h"
+#include "input.h"
+#include "log.h"
+#include "refusal.h"
+#include "timestamp.h"
+
+/* ---- routes ---- */
+
+static const struct { const char *text; enum dialect dialect; bool admin; } prefixes[] = {
+	{ "/api/v1/admin/", DIALECT_ENVELOPE, true },
+	{ "/api/v1/", DIALECT_ENVELOPE, false },
+	{ "/api/", DIALECT_PLAIN, false },
+};
+
+/* What follows the resource's name in a path; NULL when it is another's. */
+static const char *after_name(struct request *r, const char *at)
+{
+	const char *names[] = { r->resource->name, r->resource->alias };
+
+	for (size_t i = 0; i < 2; i++) {
+		size_t len = names[i] ? strlen(names[i]) : 0;
+
+		if (!len || strncmp(at, names[i], len) != 0)
+			continue;
+		r->php = strncmp(at + len, ".php", 4) == 0;
+		if (r->php)
+			len += 4;
+		if (at[len] == '\0' || at[len] == '/')
+			return at + len;
+	}
+	return NULL;
+}
+
+/* The ?id= of a .php path, undecoded characters only: anything else is no id of ours. */
+static const char *query_id(struct request *r)
+{
+	for (const char *at = r->query_text; at && *at; at += strcspn(at, "&"), at += *at == '&')
+		if (strncmp(at, "id=", 3) == 0 && at[3] && at[3] != '&')
+			return arena_strndup(r->arena, at + 3, strcspn(at + 3, "&"));
+	return NULL;
+}
+
+/* Does a path template match? Words of their own beat {id}: *literal tells. */
+static bool matches(struct request *r, const char *template, const char *path, const char **id, bool *literal)
+{
+	*id = NULL;
+	*literal = true;
+	while (*template && *path) {
+		if (strncmp(template, "{id}", 4) == 0) {
+			size_t len = strcspn(path, "/");
+
+			if (!len)
+				return false;
+			*literal = false;
+			*id = arena_strndup(r->arena, path, len);
+			template += 4;
+			path += len;
+		} else if (*template++ != *path++) {
+			return false;
+		}
+	}
+	return !*template && !*path;
+}
+
+bool resource_route(struct request *r)
+{
+	enum method method = r->method == M_HEAD ? M_GET : r->method;
+	const char *rest = NULL, *id;
+	bool literal, found_literal = false;
+
+	for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes && !rest; i++) {
+		size_t len = strlen(prefixes[i].text);
+
+		if (strncmp(r->path, prefixes[i].text, len) != 0 || !(rest = after_name(r, r->path + len)))
+			continue;
+		r->dialect = prefixes[i].dialect;
+		r->admin_path = prefixes[i].admin;
+	}
+	if (!rest) {
+		r->dialect = strncmp(r->path, "/api/v1", 7) == 0 ? DIALECT_ENVELOPE : DIALECT_PLAIN;
+		return false;
+	}
+	r->base = arena_strndup(r->arena, r->path, (size_t)(rest - r->path));
+	if (strcmp(rest, "/") == 0)
+		rest = "";
+	if (r->php && (id = query_id(r)) && !*rest)
+		rest = arena_printf(r->arena, "/%s", id);
+	if (!rest || !r->base)
+		return false;
+	for (const struct route *route = r->resource->routes; route->path; route++) {
+		if (!matches(r, route->path, rest, &id, &literal) || (found_literal && !literal))
+			continue;
+		if (literal && !found_literal) {
+			found_literal = true;
+			r->allowed = 0;
+			r->route = NULL;
+		}
+		r->allowed |= 1u << route->method;
+		if (route->method == method && !r->route) {
+			r->route = route;
+			r->id = id;
+		}
+	}
+	return r->allowed != 0;
+}
+
+bool resource_check(const struct resource *resource, const char **why)
+{
+	*why = NULL;
+	for (const struct field *f = resource->fields; f->name && !*why; f++)
+		if (!f->type || !f->about || (f->type == F_ENUM && !f->choices))
+			*why = "a field lacks its type, choices or description";
+	for (const struct route *t = resource->routes; t->path && !*why; t++) {
+		if (!t->method || !t->operation_id || !t->scope || !*t->scope || !t->role || !t->bucket || !t->summary)
+			*why = "a route lacks its method, operation id, scope, role, rate bucket or summary";
+		else if (!t->audit || !strchr(t->audit, '.'))
+			*why = "a route lacks its audit action";
+		else if (!t->does || (t->does != DO_LIST && t->does != DO_GET && !t->call))
+			*why = "a route does nothing";
+		else if (strcmp(t->scope, SCOPE_OPEN) != 0 && !strchr(t->scope, ':'))
+			*why = "a route's scope is no resource:verb";
+	}
+	return !*why;
+}
+
+/* ---- Accept ---- */
+
+/* Judge Accept: may JSON be sent, and are errors wanted as RFC 9457? Absent means anything. */
+static bool acceptable(struct request *r)
+{
+	bool json = !r->accept || !*r->accept;
+
+	for (const char *at = r->accept; at && *at;) {
+		size_t all, len;
+		bool never;
+
+		at += strspn(at, " \t,");
+		all = strcspn(at, ",");
+		len = strcspn(at, ";, \t");
+		never = false;
+		for (const char *q = at; q + 4 < at + all + 1; q++)
+			if (strncmp(q, ";q=0", 4) == 0 && strspn(q + 4, ".0") == strcspn(q + 4, ", ;"))
+				never = true;
+		if (!never) {
+			bool problem = len == 24 && strncmp(at, "application/problem+json", len) == 0;
+
+			r->wants_problem |= problem;
+			json |= problem || (len == 3 && strncmp(at, "*/*", 3) == 0) || (len == 13 && strncmp(at, "application/*", 13) == 0) ||
+			        (len == 16 && strncmp(at, "application/json", 16) == 0);
+		}
+		at += all;
+	}
+	return json;
+}
+
+/* ---- the way ---- */
+
+int resource_success(const struct request *r)
+{
+	if (r->query.dry_run)
+		return 200;
+	if (r->route->does == DO_CREATE || r->route->flags & R_CREATES)
+		return 201;
+	return r->route->does == DO_DELETE ? 204 : 200;
+}
+
+static void fail(struct request *r, enum error_code code, const char *message, struct reply *out)
+{
+	r->failure = (struct failure){ .set = true, .code = code, .message = message };
+	reply_failure(r, out);
+}
+
+/* Answer r->failure after admission: its row first. No audit, no answer. */
+static void fail_recorded(struct service *s, struct request *r, struct reply *out)
+{
+	const struct failure *f = &r->failure;
+	int status = error_info(f->code)->status;
+
+	if (f->code != ERR_UNAVAILABLE &&
+	    gate_record(s->gate, r, status, f->reason ? f->reason : error_info(f->code)->code) != DB_OK)
+		*(&r->failure) = (struct failure){ .set = true, .code = ERR_UNAVAILABLE, .message = "the audit trail cannot be written; try again" };
+	reply_failure(r, out);
+}
+
+/* The gate said no: 401, 403 or 429. */
+static void refuse(struct service *s, struct request *r, const char *reason, struct reply *out)
+{
+	int64_t reset_at_us;
+
+	if (!reason)
+		reason = "unknown";
+	if (!r->caller.recognised && !address_limit_pass(s->limit, r->address, timestamp_now(), &reset_at_us)) {
+		r->caller.reset_at_s = reset_at_us / 1000000;
+		reason = "address_limit";
+	}
+	refusal_set(r, reason);
+	reply_failure(r, out);
+}
+
+static void read_answer(struct service *s, struct request *r, struct verdict *v, bool later, struct reply *out)
+{
+	char etag[ETAG_MAX];
+	int status = v->status;
+
+	if (status == 400) {
+		request_failf(r, ERR_BAD_REQUEST, "cursor", "belongs to another account; begin the list again");
+		reply_failure(r, out);
+		return;
+	}
+	if (status == 404) {
+		fail(r, ERR_NOT_FOUND, arena_printf(r->arena, "there is no such %s", r->resource->one), out);
+		return;
+	}
+	if (later && status == 200) {
+		reply_etag(r, v, etag);
+		status = reply_none_match(r, etag) ? 304 : 200;
+		if (gate_record(s->gate, r, status, NULL) != DB_OK) {
+			fail(r, ERR_UNAVAILABLE, "the audit trail cannot be written; try again", out);
+			return;
+		}
+	}
+	reply_result(r, v, status, false, out);
+}
+
+static void write_answer(struct service *s, struct request *r, struct reply *out)
+{
+	bool keeps = r->idempotency_key && !r->query.dry_run;
+	struct verdict v;
+	struct reply kept;
+
+	if (r->admin_field && !(r->caller.rank == ADMIN && r->caller.account_id == 0)) {
+		request_failf(r, ERR_FORBIDDEN, r->admin_field, "may be set by an administrator only");
+		r->failure.reason = "role";
+		fail_recorded(s, r, out);
+		return;
+	}
+	gate_write(s->gate, r, resource_success(r), &v);
+	if (v.db != DB_OK) {
+		db_failure(r, v.db, &v.error);
+		if (r->failure.code == ERR_UNAUTHORIZED || (r->failure.code == ERR_FORBIDDEN && !strchr(v.error.message, ' ')))
+			refusal_set(r, v.error.message); /* the token was refused between admission and change */
+		fail_recorded(s, r, out);
+		return;
+	}
+	if (keeps && v.kept_status) {
+		reply_kept(r, &v, out);
+		if (gate_keep(s->gate, r, NULL) != DB_OK)
+			fail(r, ERR_UNAVAILABLE, NULL, out);
+		return;
+	}
+	if (keeps) {
+		enum db_status done;
+
+		reply_init(&kept);
+		reply_result(r, &v, v.status, true, &kept);
+		done = gate_keep(s->gate, r, &kept);
+		reply_free(&kept);
+		if (done != DB_OK) {
+			fail(r, ERR_UNAVAILABLE, "whether the change was made is not known; send it again with the same Idempotency-Key", out);
+			return;
+		}
+	}
+	reply_result(r, &v, v.status, false, out);
+}
+
+/* The short form of a route that answers without a token. */
+static void open_answer(struct service *s, struct request *r, struct reply *out)
+{
+	bool alive = gate_alive(s->gate);
+
+	if (alive)
+		reply_open(r, 200, "{\"status\":\"ok\"}", out);
+	else
+		fail(r, ERR_UNAVAILABLE, "PostgreSQL cannot be reached", out);
+}
+
+static void answer(struct service *s, struct request *r, struct reply *out)
+{
+	struct verdict v;
+	bool accept_ok = acceptable(r), later, reads;
+
+	if (!resource_route(r)) {
+		fail(r, ERR_NOT_FOUND, "there is no such path", out);
+		return;
+	}
+	if (r->method == M_OPTIONS) {
+		reply_options(r, out);
+		return;
+	}
+	if (!r->route) {
+		fail(r, ERR_METHOD_NOT_ALLOWED, NULL, out);
+		return;
+	}
+	if (r->credential == CREDENTIAL_NONE && r->route->flags & R_OPEN_TOO && s->config->open_health && !r->admin_path) {
+		open_answer(s, r, out);
+		return;
+	}
+	if (r->credential == CREDENTIAL_NONE) {
+		fail(r, ERR_UNAUTHORIZED, "no token was sent; send Authorization: Bearer <token>", out);
+		return;
+	}
+	if (r->credential == CREDENTIAL_TWO) {
+		fail(r, ERR_BAD_REQUEST, "two tokens were sent at once; send one, in Authorization or in X-API-Key", out);
+		return;
+	}
+	if (r->credential == CREDENTIAL_BAD) {
+		refusal_set(r, "unknown");
+		reply_failure(r, out);
+		return;
+	}
+	/* Reading what was sent touches no data, so it may come before admission; what is wrong with it is told only to those
+	 * whom the gate lets through. */
+	if (!accept_ok)
+		request_failf(r, ERR_NOT_ACCEPTABLE, NULL, "only application/json and application/problem+json can be sent");
+	if (!r->failure.set)
+		input_query(r);
+	if (!r->failure.set)
+		input_body(r);
+	reads = r->route->method == M_GET;
+	later = reads && r->if_none_match && !(r->route->does == DO_GET && !strpbrk(r->if_none_match, ",/"));
+	gate_admit(s->gate, r, later, &v);
+	if (v.db == DB_GONE) {
+		fail(r, ERR_UNAVAILABLE, "the database cannot be reached; try again in a moment", out);
+	} else if (v.db != DB_OK) {
+		db_failure(r, v.db, &v.error);
+		fail_recorded(s, r, out);
+	} else if (!r->caller.admitted) {
+		refuse(s, r, v.reason, out);
+	} else if (r->failure.set) {
+		reply_failure(r, out);
+	} else if (reads) {
+		read_answer(s, r, &v, later, out);
+	} else {
+		write_answer(s, r, out);
+	}
+}
+
+void resource_answer(struct service *s, struct request *r, struct reply *out)
+{
+	char status[12], ms[24];
+
+	answer(s, r, out);
+	if (buf_failed(&out->body) || buf_failed(&out->head)) {
+		buf_clear(&out->head);
+		buf_clear(&out->body);
+		fail(r, ERR_INTERNAL, NULL, out);
+	}
+	if (r->method == M_HEAD)
+		out->no_body = true;
+	token_wipe(r->once_value, sizeof r->once_value);
+	snprintf(status, sizeof status, "%d", out->status);
+	snprintf(ms, sizeof ms, "%.3f", (double)request_elapsed_us(r) / 1000);
+	log_event("info", "request", "id", r->request_id, "key", *r->key_id ? r->key_id : NULL, "method", r->method_name, "path", r->uri,
+	          "route", r->route ? r->route->operation_id : NULL, "status", status,
+	          "reason", r->failure.set ? (r->failure.reason ? r->failure.reason : error_info(r->failure.code)->code) : NULL,
+	          "ms", ms, NULL);
+}

@@ -1,0 +1,31 @@
+/*
+ * resource.h: the way of a request through the tables: route, method, token, address, scope and rate limit, parameters and
+ * body, data, answer. The order is the contract's; every check is made here or in what this calls, once, for all resources.
+ */
+#ifndef POSTERN_RESOURCE_H
+#define POSTERN_RESOURCE_H
+#include "address_limit.h"
+#include "gate.h"
+#include "reply.h"
+
+struct service {
+	const struct config *config;
+	const struct resource *resource;
+	struct peppers peppers;
+	struct gate *gate;
+	struct address_limit *limit;
+};
+
+/* Answer r (arena, config, method, path, headers, credential and body filled by http.c). Never fails: *out is an answer. */
+void resource_answer(struct service *, struct request *r, struct reply *out);
+
+/* Find r->route and r->id by r->path, r->method; fills dialect, base, allowed. False: no such path (404). */
+bool resource_route(struct request *r);
+
+/* The status of a change that went well. */
+int resource_success(const struct request *r);
+
+/* Is the table complete and consistent? Every route has a scope, an audit action and what its verb needs. Writes the first
+ * fault to *why. Checked at start by every program and by a test. */
+bool resource_check(const struct resource *, const char **why);
+#endif

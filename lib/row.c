@@ -1,0 +1,273 @@
+/* row.c: see row.h. The binary formats are those of PostgreSQL's record_send, array_send and the types' own. */
+#include "row.h"
+
+#include <arpa/inet.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "hostname.h"
+#include "timestamp.h"
+
+enum oid {
+	OID_BOOL = 16, OID_NAME = 19, OID_INT8 = 20, OID_INT2 = 21, OID_INT4 = 23, OID_TEXT = 25, OID_JSON = 114, OID_CIDR = 650,
+	OID_INET = 869, OID_VARCHAR = 1043, OID_TIMESTAMPTZ = 1184, OID_UUID = 2950, OID_JSONB = 3802
+};
+#define EPOCH_2000_US (INT64_C(946684800) * 1000000)
+
+/* A cursor over bytes that never reads beyond their end. */
+struct bytes { const unsigned char *at; size_t left; };
+
+static bool take(struct bytes *b, size_t n, const unsigned char **out)
+{
+	if (b->left < n)
+		return false;
+	*out = b->at;
+	b->at += n;
+	b->left -= n;
+	return true;
+}
+
+static bool take_int(struct bytes *b, int32_t *out)
+{
+	const unsigned char *at;
+	uint32_t net;
+
+	if (!take(b, 4, &at))
+		return false;
+	memcpy(&net, at, 4);
+	*out = (int32_t)ntohl(net);
+	return true;
+}
+
+static int64_t big_endian(const unsigned char *at, size_t n)
+{
+	uint64_t value = n && at[0] & 0x80 ? UINT64_MAX : 0;
+
+	for (size_t i = 0; i < n; i++)
+		value = value << 8 | at[i];
+	return (int64_t)value;
+}
+
+/* The header of an array: element type and count. An empty array has no dimensions. */
+static bool array_head(struct bytes *b, int32_t *oid, int32_t *count)
+{
+	int32_t dimensions, flags, lower;
+
+	if (!take_int(b, &dimensions) || !take_int(b, &flags) || !take_int(b, oid))
+		return false;
+	*count = 0;
+	return dimensions == 0 || (dimensions == 1 && take_int(b, count) && take_int(b, &lower) && *count >= 0);
+}
+
+bool rows_read(const PGresult *result, int row, int col, struct rows *rows)
+{
+	struct bytes b = { (const unsigned char *)PQgetvalue(result, row, col), (size_t)PQgetlength(result, row, col) };
+	int32_t oid, count, len;
+
+	rows->count = 0;
+	if (PQgetisnull(result, row, col))
+		return true;
+	if (!array_head(&b, &oid, &count) || count > ROWS_MAX)
+		return false;
+	for (int32_t i = 0; i < count; i++) {
+		struct row *item = &rows->item[rows->count];
+
+		if (!take_int(&b, &len) || len < 0 || !take(&b, (size_t)len, &item->data))
+			return false;
+		item->len = (size_t)len;
+		rows->count++;
+	}
+	return true;
+}
+
+static void uuid_text(const unsigned char *at, char out[37])
+{
+	static const char hex[] = "0123456789abcdef";
+	char *o = out;
+
+	for (int i = 0; i < 16; i++) {
+		if (i == 4 || i == 6 || i == 8 || i == 10)
+			*o++ = '-';
+		*o++ = hex[at[i] >> 4];
+		*o++ = hex[at[i] & 15];
+	}
+	*o = '\0';
+}
+
+/* inet_send: family (2 or 3), bits, is_cidr, length, bytes. A host address is shown without its bits. */
+static bool address_text(const unsigned char *at, size_t len, char *out, size_t size)
+{
+	char text[INET6_ADDRSTRLEN];
+	int family;
+
+	if (len < 4 || (at[3] != 4 && at[3] != 16) || len != 4u + at[3])
+		return false;
+	family = at[3] == 4 ? AF_INET : AF_INET6;
+	if (!inet_ntop(family, at + 4, text, sizeof text))
+		return false;
+	if (at[2] || at[1] != at[3] * 8)
+		snprintf(out, size, "%s/%u", text, at[1]);
+	else
+		snprintf(out, size, "%s", text);
+	return true;
+}
+
+static bool value_json(struct buf *out, enum field_type type, int32_t oid, const unsigned char *at, size_t len)
+{
+	char text[HOSTNAME_UNICODE_MAX > 128 ? HOSTNAME_UNICODE_MAX : 128];
+
+	switch (oid) {
+	case OID_BOOL:
+		buf_str(out, len == 1 && *at ? "true" : "false");
+		return len == 1;
+	case OID_INT2: case OID_INT4: case OID_INT8:
+		buf_int(out, big_endian(at, len));
+		return len <= 8;
+	case OID_TIMESTAMPTZ:
+		if (len != 8)
+			return false;
+		timestamp_format(big_endian(at, 8) + EPOCH_2000_US, text);
+		buf_json(out, text);
+		return true;
+	case OID_UUID:
+		if (len != 16)
+			return false;
+		uuid_text(at, text);
+		buf_json(out, text);
+		return true;
+	case OID_INET: case OID_CIDR:
+		if (!address_text(at, len, text, sizeof text))
+			return false;
+		buf_json(out, text);
+		return true;
+	case OID_JSONB:
+		if (len < 1)
+			return false;
+		buf_add(out, at + 1, len - 1);
+		return true;
+	case OID_JSON:
+		buf_add(out, at, len);
+		return true;
+	case OID_TEXT: case OID_VARCHAR: case OID_NAME:
+		if (type == F_UNICODE && len < HOSTNAME_MAX) {
+			char ascii[HOSTNAME_MAX];
+
+			memcpy(ascii, at, len);
+			ascii[len] = '\0';
+			hostname_to_unicode(ascii, text);
+			buf_json(out, text);
+		} else {
+			buf_json_n(out, (const char *)at, len);
+		}
+		return true;
+	default: {
+		/* what is left are arrays of the above */
+		struct bytes b = { at, len };
+		int32_t element, count, size;
+
+		if (!array_head(&b, &element, &count) || element == oid)
+			return false;
+		buf_char(out, '[');
+		for (int32_t i = 0; i < count; i++) {
+			const unsigned char *item;
+
+			if (!take_int(&b, &size))
+				return false;
+			if (i)
+				buf_char(out, ',');
+			if (size < 0)
+				buf_str(out, "null");
+			else if (!take(&b, (size_t)size, &item) || !value_json(out, type, element, item, (size_t)size))
+				return false;
+		}
+		buf_char(out, ']');
+		return true;
+	}
+	}
+}
+
+/* Step to the next column. */
+static bool next_column(struct bytes *b, int32_t *oid, int32_t *len, const unsigned char **at)
+{
+	*at = NULL;
+	return take_int(b, oid) && take_int(b, len) && (*len < 0 || take(b, (size_t)*len, at));
+}
+
+bool row_json_open(struct buf *out, const struct field *fields, const struct row *row)
+{
+	struct bytes b = { row->data, row->len };
+	const unsigned char *at;
+	int32_t columns, oid, len;
+	char separator = '{';
+
+	if (!take_int(&b, &columns))
+		return false;
+	for (const struct field *f = fields; f->name; f++) {
+		if (f->flags & F_WRITEONLY)
+			continue;
+		if (!next_column(&b, &oid, &len, &at))
+			return false;
+		buf_char(out, separator);
+		separator = ',';
+		buf_char(out, '"');
+		buf_str(out, f->name);
+		buf_str(out, "\":");
+		if (len < 0)
+			buf_str(out, "null");
+		else if (!value_json(out, f->type, oid, at, (size_t)len))
+			return false;
+	}
+	return separator == ',';
+}
+
+/* The bytes of a named column; "version" is the one after the fields. */
+static bool find_column(const struct field *fields, const struct row *row, const char *name, enum field_type *type,
+                        int32_t *oid, const unsigned char **at, int32_t *len)
+{
+	struct bytes b = { row->data, row->len };
+	int32_t columns;
+
+	if (!take_int(&b, &columns))
+		return false;
+	for (const struct field *f = fields;; f++) {
+		if (f->name && f->flags & F_WRITEONLY)
+			continue;
+		if (!next_column(&b, oid, len, at))
+			return false;
+		*type = f->type;
+		if (strcmp(f->name ? f->name : "version", name) == 0)
+			return true;
+		if (!f->name)
+			return false;
+	}
+}
+
+const char *row_value(struct arena *arena, const struct field *fields, const struct row *row, const char *name)
+{
+	enum field_type type;
+	const unsigned char *at;
+	int32_t oid, len;
+	struct buf out;
+	char *text = NULL;
+
+	if (!find_column(fields, row, name, &type, &oid, &at, &len) || len < 0)
+		return NULL;
+	if (oid == OID_TEXT || oid == OID_VARCHAR)
+		return arena_strndup(arena, (const char *)at, (size_t)len);
+	buf_init(&out, 4096);
+	if (value_json(&out, type, oid, at, (size_t)len) && !buf_failed(&out) && out.len > 0)
+		text = out.data[0] == '"' ? arena_strndup(arena, out.data + 1, out.len - 2) : arena_strndup(arena, out.data, out.len);
+	buf_free(&out);
+	return text;
+}
+
+int64_t row_version(const struct field *fields, const struct row *row)
+{
+	enum field_type type;
+	const unsigned char *at;
+	int32_t oid, len;
+
+	if (!find_column(fields, row, "version", &type, &oid, &at, &len) || len < 0 || len > 8)
+		return 0;
+	return big_endian(at, (size_t)len);
+}

@@ -1,0 +1,229 @@
+/* server.c: see server.h. */
+#include "server.h"
+
+#include <errno.h>
+#include <fcgiapp.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "http.h"
+#include "log.h"
+
+enum { HOUSEKEEPING_S = 5, STOP_RETRY_MS = 20, DISCARD_MAX = 64 << 20, BACKLOG = 512 };
+
+struct server {
+	struct service *service;
+	int listen_fd;
+	atomic_bool stop;
+	atomic_int running;
+};
+
+struct worker {
+	struct server *server;
+	pthread_t thread;
+	atomic_bool waiting;       /* in accept: may be woken */
+};
+
+static void wake(int signal_number)
+{
+	(void)signal_number; /* only to interrupt accept */
+}
+
+/* Read the body to its end: to our limit into *out, the rest away, so that closing loses nothing that was sent. */
+static bool read_body(FCGX_Request *fcgi, struct request *r)
+{
+	size_t max = (size_t)r->config->body_max_bytes, total = 0;
+	struct buf body;
+	char chunk[16384];
+	int n;
+
+	buf_init(&body, max);
+	while ((n = FCGX_GetStr(chunk, sizeof chunk, fcgi->in)) > 0) {
+		total += (size_t)n;
+		if (total <= max)
+			buf_add(&body, chunk, (size_t)n);
+		else if (total > DISCARD_MAX)
+			break;
+	}
+	r->body_too_large = total > max;
+	if (!r->body_too_large && body.len) {
+		r->body_text = arena_strndup(r->arena, body.data, body.len);
+		r->body_len = r->body_text ? body.len : 0;
+		r->body_too_large = !r->body_text;
+	}
+	buf_free(&body);
+	return n == 0 && FCGX_GetError(fcgi->in) == 0;
+}
+
+/* Header and body in one piece, so that no answer is ever cut half-way with status 200. */
+static void send_reply(FCGX_Request *fcgi, struct reply *reply)
+{
+	struct buf all;
+
+	buf_init(&all, REPLY_MAX_BYTES + 65536);
+	buf_printf(&all, "Status: %d\r\n", reply->status);
+	buf_add(&all, reply->head.data ? reply->head.data : "", reply->head.len);
+	if (reply->status != 204 && reply->status != 304)
+		buf_printf(&all, "Content-Length: %zu\r\n", reply->body.len);
+	buf_str(&all, "\r\n");
+	if (!reply->no_body)
+		buf_add(&all, reply->body.data ? reply->body.data : "", reply->body.len);
+	if (!buf_failed(&all))
+		FCGX_PutStr(all.data, (int)all.len, fcgi->out);
+	buf_free(&all);
+}
+
+static void serve(struct server *server, FCGX_Request *fcgi, struct arena *arena, struct reply *reply)
+{
+	struct service *s = server->service;
+	struct request r = { .arena = arena, .config = s->config, .peppers = &s->peppers, .resource = s->resource };
+	const char *expected = FCGX_GetParam("CONTENT_LENGTH", fcgi->envp);
+	bool whole;
+
+	http_read_environment(&r, fcgi->envp);
+	whole = read_body(fcgi, &r);
+	/* what was announced did not come: the peer is gone or cut it short, and half a request is none */
+	if (!r.body_too_large && expected && (!whole || strtoull(expected, NULL, 10) != r.body_len))
+		request_failf(&r, ERR_BAD_REQUEST, NULL, "the body is shorter or longer than its Content-Length says");
+	resource_answer(s, &r, reply);
+	send_reply(fcgi, reply);
+	if (whole)
+		FCGX_Detach(fcgi); /* spares the wait for the web server's close; safe as nothing is left unread */
+	FCGX_Finish_r(fcgi);
+}
+
+static int accept_connection(struct worker *w)
+{
+	struct timeval limit = { .tv_sec = w->server->service->config->io_timeout_s };
+	int fd = -1;
+
+	atomic_store(&w->waiting, true);
+	while (fd < 0 && !atomic_load(&w->server->stop)) {
+		fd = accept4(w->server->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+		if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)) {
+			log_event("warn", "accept", "message", strerror(errno), NULL);
+			sched_yield();
+		} else if (fd < 0 && (errno == EBADF || errno == EINVAL || errno == ENOTSOCK)) {
+			log_event("error", "accept", "message", strerror(errno), NULL);
+			break;
+		}
+	}
+	atomic_store(&w->waiting, false);
+	if (fd >= 0) {
+		setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+	}
+	return fd;
+}
+
+static void *work(void *arg)
+{
+	struct worker *w = arg;
+	struct arena *arena = arena_new();
+	struct reply reply;
+	FCGX_Request fcgi;
+	int fd;
+
+	reply_init(&reply);
+	while (arena && (fd = accept_connection(w)) >= 0) {
+		/* An open connection to a request that libfcgi keeps: that is how it is given one accepted elsewhere. When what
+		 * comes over it is no request, libfcgi closes it and asks our invalid socket for the next, which fails at once. */
+		FCGX_InitRequest(&fcgi, -1, FCGI_FAIL_ACCEPT_ON_INTR);
+		fcgi.ipcFd = fd;
+		fcgi.keepConnection = 1;
+		if (FCGX_Accept_r(&fcgi) == 0)
+			serve(w->server, &fcgi, arena, &reply);
+		FCGX_Free(&fcgi, 1);
+		arena_reset(arena);
+	}
+	reply_free(&reply);
+	arena_free(arena);
+	atomic_fetch_sub(&w->server->running, 1);
+	return NULL;
+}
+
+/* SIGTERM: no new requests; those under way finish. A thread may slip into accept just after a signal, so ask again. */
+static void stop_workers(struct server *server, struct worker *workers, int n)
+{
+	struct timespec pause = { .tv_nsec = STOP_RETRY_MS * 1000000L };
+
+	atomic_store(&server->stop, true);
+	while (atomic_load(&server->running) > 0) {
+		for (int i = 0; i < n; i++)
+			if (atomic_load(&workers[i].waiting))
+				pthread_kill(workers[i].thread, SIGUSR1);
+		nanosleep(&pause, NULL);
+	}
+	for (int i = 0; i < n; i++)
+		pthread_join(workers[i].thread, NULL);
+}
+
+int server_run(struct service *service, int listen_fd)
+{
+	struct server server = { .service = service, .listen_fd = listen_fd };
+	int n = service->config->threads, started = 0, signal_number;
+	struct worker *workers = calloc((size_t)n, sizeof *workers);
+	struct timespec wait = { .tv_sec = HOUSEKEEPING_S };
+	struct sigaction interrupt = { .sa_handler = wake };
+	sigset_t ending;
+
+	if (!workers || FCGX_Init() != 0)
+		return free(workers), 1;
+	sigaction(SIGUSR1, &interrupt, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&ending);
+	sigaddset(&ending, SIGTERM);
+	sigaddset(&ending, SIGINT);
+	pthread_sigmask(SIG_BLOCK, &ending, NULL);
+	for (; started < n; started++) {
+		workers[started].server = &server;
+		atomic_fetch_add(&server.running, 1);
+		if (pthread_create(&workers[started].thread, NULL, work, &workers[started]) != 0) {
+			atomic_fetch_sub(&server.running, 1);
+			break;
+		}
+	}
+	log_event("info", "start", "resource", service->resource->name, "version", POSTERN_VERSION, NULL);
+	while ((signal_number = sigtimedwait(&ending, NULL, &wait)) < 0 && atomic_load(&server.running) > 0)
+		gate_keep_house(service->gate);
+	stop_workers(&server, workers, started);
+	free(workers);
+	log_event("info", "stop", "resource", service->resource->name, NULL);
+	return signal_number > 0 ? 0 : 1;
+}
+
+int server_listen(const char *path, unsigned mode, const char **why)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct stat st;
+	int fd;
+
+	if (strlen(path) >= sizeof address.sun_path)
+		return *why = "the path is too long for a socket; use a shorter one", -1;
+	memcpy(address.sun_path, path, strlen(path));
+	if (stat(path, &st) == 0 && !S_ISSOCK(st.st_mode))
+		return *why = "there is something else at this path", -1;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd >= 0 && stat(path, &st) == 0) {
+		if (connect(fd, (struct sockaddr *)&address, sizeof address) == 0) {
+			close(fd);
+			return *why = "another process serves this socket", -1;
+		}
+		unlink(path); /* left by one that was killed */
+	}
+	if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) != 0 || chmod(path, mode) != 0 || listen(fd, BACKLOG) != 0) {
+		*why = strerror(errno);
+		if (fd >= 0)
+			close(fd);
+		return -1;
+	}
+	return fd;
+}
