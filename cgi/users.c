@@ -27,5 +27,8 @@ static const struct route routes[] = {
 	{ 0 }
 };
 
-static const struct resource users = { "users", "user", NULL, "Who logs in and owns tokens", fields, routes, .key = "username" };
+static const struct resource users = {
+	"users", "user", NULL, "Who logs in and owns tokens", fields, routes, .key = "username",
+	.scope_too = "users:admin" /* to change or remove an administrator */
+};
 POSTERN_RESOURCE(users);

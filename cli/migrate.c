@@ -38,28 +38,35 @@ static int by_scope(const void *a, const void *b)
 	return strcmp(((const struct scope *)a)->name, ((const struct scope *)b)->name);
 }
 
-/* Routes that share a scope: the least role of them is the scope's; one that no wildcard implies makes all of it so. */
+/* A scope may stand in several routes: the least role of them is its role; one that no wildcard implies makes all of it so. */
+static size_t add_scope(struct scope *scopes, size_t count, size_t max, struct scope new)
+{
+	size_t s = 0;
+
+	while (s < count && strcmp(scopes[s].name, new.name) != 0)
+		s++;
+	if (s == max)
+		return count;
+	if (s == count)
+		scopes[count++] = new;
+	if (new.role < scopes[s].role)
+		scopes[s].role = new.role;
+	scopes[s].no_wildcard |= new.no_wildcard;
+	return count;
+}
+
 static size_t gather_scopes(struct scope *scopes, size_t max)
 {
 	size_t n, count = 0;
 	const struct resource *const *all = resources(&n);
 
-	for (size_t i = 0; i < n; i++)
-		for (const struct route *r = all[i]->routes; r->path; r++) {
-			const enum role role = r->role == ROLE_NONE ? ADMIN : r->role;
-			size_t s = 0;
-			if (!strcmp(r->scope, SCOPE_OPEN))
-				continue;
-			while (s < count && strcmp(scopes[s].name, r->scope) != 0)
-				s++;
-			if (s == max)
-				return 0;
-			if (s == count)
-				scopes[count++] = (struct scope){ r->scope, role, false };
-			if (role < scopes[s].role)
-				scopes[s].role = role;
-			scopes[s].no_wildcard |= (r->flags & R_NO_WILD) != 0;
-		}
+	for (size_t i = 0; i < n; i++) {
+		for (const struct route *r = all[i]->routes; r->path; r++)
+			if (strcmp(r->scope, SCOPE_OPEN) != 0)
+				count = add_scope(scopes, count, max, (struct scope){ r->scope, r->role, r->flags & R_NO_WILD });
+		if (all[i]->scope_too)
+			count = add_scope(scopes, count, max, (struct scope){ all[i]->scope_too, ADMIN, false });
+	}
 	qsort(scopes, count, sizeof *scopes, by_scope);
 	return count;
 }
@@ -88,19 +95,25 @@ static struct json_object *scopes_json(void)
 	return list;
 }
 
-/* One digest of all that the second half of a migration depends on. */
+static bool digest_files(EVP_MD_CTX *digest, const struct sql_files *files)
+{
+	bool ok = true;
+
+	for (size_t i = 0; ok && i < files->count; i++)
+		ok = EVP_DigestUpdate(digest, files->item[i].name, strlen(files->item[i].name) + 1) == 1 &&
+		     EVP_DigestUpdate(digest, files->item[i].sha256, SHA256_HEX) == 1;
+	return ok;
+}
+
+/* One digest of all that the second half of a migration depends on; a new migration may have added an endpoint. */
 static bool digest_functions(struct migration *m)
 {
 	EVP_MD_CTX *digest = EVP_MD_CTX_new();
 	const char *scopes = json_object_to_json_string_ext(m->scopes, JSON_C_TO_STRING_PLAIN);
-	bool ok = digest && EVP_DigestInit_ex(digest, EVP_sha256(), NULL) == 1;
+	bool ok = digest && EVP_DigestInit_ex(digest, EVP_sha256(), NULL) == 1 && digest_files(digest, &m->migrations) &&
+	          digest_files(digest, &m->functions) && EVP_DigestUpdate(digest, scopes, strlen(scopes)) == 1 &&
+	          sha256_final(digest, m->sha256);
 
-	for (size_t i = 0; ok && i < m->functions.count; i++) {
-		const struct sql_file *f = &m->functions.item[i];
-		ok = EVP_DigestUpdate(digest, f->name, strlen(f->name) + 1) == 1 &&
-		     EVP_DigestUpdate(digest, f->sha256, SHA256_HEX) == 1;
-	}
-	ok = ok && EVP_DigestUpdate(digest, scopes, strlen(scopes)) == 1 && sha256_final(digest, m->sha256);
 	EVP_MD_CTX_free(digest);
 	return ok;
 }

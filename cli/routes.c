@@ -134,6 +134,7 @@ static struct json_object *resource_json(const struct resource *r)
 	put_text(o, "sort", r->sort ? r->sort : "id");
 	put(o, "newest_first", have(json_object_new_boolean(r->newest_first)));
 	put(o, "cursor_only", have(json_object_new_boolean(r->cursor_only)));
+	put_text(o, "scope_too", r->scope_too);
 	put(o, "fields", fields_json(r->fields));
 	put(o, "routes", routes_json(r->routes));
 	return o;

@@ -130,6 +130,7 @@ struct resource {
 	bool newest_first;         /* default order is descending */
 	bool cursor_only;          /* no pages, no total */
 	const char *key;           /* a unique field that /{id} takes too, or NULL */
+	const char *scope_too;     /* a further scope that its SQL asks administrators for, or NULL */
 };
 
 /* Every resource linked into a program, in no order: one in a binary of cgi/, all in the CLI. */

@@ -13,7 +13,7 @@
 #include "log.h"
 #include "timestamp.h"
 
-enum { ATTEMPTS = 5, BATCH_MAX = 64, COLUMNS_ADMIT = 15, COLUMNS_WRITE = 7 };
+enum { ATTEMPTS = 5, BATCH_MAX = 64, COLUMNS_ADMIT = 14, COLUMNS_WRITE = 7 };
 
 /* One request in the turnstile, as the statement's arrays want it. */
 struct entry {

@@ -63,13 +63,30 @@ static bool read_body(FCGX_Request *fcgi, struct request *r)
 	return n == 0 && FCGX_GetError(fcgi->in) == 0;
 }
 
+/* RFC 9110 section 15; web servers pass the phrase on as it is. */
+static const char *phrase(int status)
+{
+	static const struct { int status; const char *text; } phrases[] = {
+		{ 200, "OK" }, { 201, "Created" }, { 202, "Accepted" }, { 204, "No Content" }, { 304, "Not Modified" },
+		{ 400, "Bad Request" }, { 401, "Unauthorized" }, { 403, "Forbidden" }, { 404, "Not Found" },
+		{ 405, "Method Not Allowed" }, { 406, "Not Acceptable" }, { 409, "Conflict" }, { 412, "Precondition Failed" },
+		{ 413, "Content Too Large" }, { 415, "Unsupported Media Type" }, { 422, "Unprocessable Content" },
+		{ 429, "Too Many Requests" }, { 503, "Service Unavailable" }
+	};
+
+	for (size_t i = 0; i < sizeof phrases / sizeof *phrases; i++)
+		if (phrases[i].status == status)
+			return phrases[i].text;
+	return "Internal Server Error";
+}
+
 /* Header and body in one piece, so that no answer is ever cut half-way with status 200. */
 static void send_reply(FCGX_Request *fcgi, struct reply *reply)
 {
 	struct buf all;
 
 	buf_init(&all, REPLY_MAX_BYTES + 65536);
-	buf_printf(&all, "Status: %d\r\n", reply->status);
+	buf_printf(&all, "Status: %d %s\r\n", reply->status, phrase(reply->status));
 	buf_add(&all, reply->head.data ? reply->head.data : "", reply->head.len);
 	if (reply->status != 204 && reply->status != 304)
 		buf_printf(&all, "Content-Length: %zu\r\n", reply->body.len);
