@@ -250,7 +250,7 @@ static unsigned input_flag(const struct request *r)
 
 static void unknown_field(struct request *r, const struct field *fields, const char *name, unsigned flag)
 {
-	const char *candidates[CANDIDATES_MAX], *near;
+	const char *candidates[CANDIDATES_MAX] = { NULL }, *near;
 	size_t n = 0;
 
 	for (const struct field *f = fields; f && f->name && n < CANDIDATES_MAX; f++)
@@ -504,7 +504,7 @@ static const char *with_flag(const struct request *r, unsigned flag)
 
 static void unknown_parameter(struct request *r, const char *name)
 {
-	const char *candidates[CANDIDATES_MAX], *near;
+	const char *candidates[CANDIDATES_MAX] = { NULL }, *near;
 	size_t n = 0;
 
 	for (size_t i = 0; i < PARAMETERS; i++)

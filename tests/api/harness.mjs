@@ -1,0 +1,150 @@
+// A private stack for a test file: real PostgreSQL, real binaries, real nginx, below build/test/<name>.
+//   const s = await startStack('tokens');   // in before(); s.stop() in after()
+// Everything a test needs to ask the API, the CLI and the database, and to mint tokens.
+import { execFile, execFileSync, spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+
+export const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
+export const build = process.env.POSTERN_BUILD ?? 'build';
+export const soak = process.env.SOAK === '1';
+const run = promisify(execFile);
+const asRoot = process.getuid() === 0;
+const big = { maxBuffer: 256 << 20 };
+// Servers run as postgres where the tests run as root; so does what talks to the database.
+const asServer = asRoot ? ['setpriv', '--reuid=postgres', '--regid=postgres', '--init-groups', '--'] : [];
+
+export async function startStack(name, environment = {}) {
+	const dir = path.join(root, build, 'test', name);
+	const env = { ...process.env, RUN: dir, ...environment };
+	spawnSync(path.join(root, 'scripts/stack'), ['stop'], { env, stdio: 'ignore' });
+	if (fs.existsSync(dir))
+		fs.rmSync(fs.realpathSync(dir), { recursive: true, force: true });
+	fs.rmSync(dir, { force: true });
+	fs.mkdirSync(path.dirname(dir), { recursive: true });
+	const started = spawnSync(path.join(root, 'scripts/stack'), ['start'], { env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+	if (started.status !== 0)
+		throw new Error(`the stack did not start:\n${started.stdout}${started.stderr}`);
+	return new Stack(fs.realpathSync(dir), env);
+}
+
+class Stack {
+	constructor(dir, env) {
+		this.dir = dir;
+		this.env = env;
+		const read = Object.fromEntries(fs.readFileSync(path.join(dir, 'env'), 'utf8').trim().split('\n').map((l) => l.split(/=(.*)/s)));
+		this.url = read.POSTERN_URL;
+		this.token = read.POSTERN_TOKEN; // the administrator's, bound to no account, 6,000 a minute
+		this.names = 0;
+	}
+
+	stop() {
+		spawnSync(path.join(root, 'scripts/stack'), ['stop'], { env: this.env, stdio: 'ignore' });
+	}
+
+	// One request. options: token (default: the administrator's; null: none), method, body (object: as JSON; string or
+	// Buffer: as it is), headers. Answers { status, headers, text, json }.
+	async ask(target, options = {}) {
+		const { token = this.token, method = 'GET', body, headers = {} } = options;
+		const json = body !== undefined && typeof body !== 'string' && !Buffer.isBuffer(body);
+		const response = await fetch(this.url + target, {
+			method,
+			headers: {
+				...(token === null ? {} : { Authorization: `Bearer ${token}` }),
+				...(body === undefined ? {} : { 'Content-Type': 'application/json' }),
+				...headers,
+			},
+			body: json ? JSON.stringify(body) : body,
+			redirect: 'manual',
+		});
+		const text = await response.text();
+		let parsed;
+		try {
+			parsed = JSON.parse(text);
+		} catch {
+			parsed = undefined;
+		}
+		return { status: response.status, headers: response.headers, text, json: parsed };
+	}
+
+	// The operator's command. Answers { status, stdout, stderr }.
+	cli(args, options = {}) {
+		const done = spawnSync(path.join(this.dir, 'postern'), args, { encoding: 'utf8', ...big, ...options });
+		return { status: done.status, stdout: done.stdout, stderr: done.stderr };
+	}
+
+	// The same, as JSON; throws when it fails.
+	cliJson(args) {
+		const done = this.cli(['--json', ...args]);
+		if (done.status !== 0)
+			throw new Error(`postern ${args.join(' ')}: ${done.status}\n${done.stderr}`);
+		return done.stdout.trim() ? JSON.parse(done.stdout) : null;
+	}
+
+	// SQL as the superuser (or as `role`): rows as objects. Uses psql's own JSON, so any type comes through.
+	sql(text, role) {
+		const all = `SELECT coalesce(json_agg(q), '[]') FROM (${text}) q`;
+		return JSON.parse(this.psql(all, role));
+	}
+
+	// Any statement; answers psql's unaligned output. Throws with PostgreSQL's message.
+	psql(text, role) {
+		const args = ['psql', '-X', '-q', '-A', '-t', '-v', 'ON_ERROR_STOP=1', '-h', path.join(this.dir, 'pg/socket'),
+			...(role ? ['-U', role] : []), '-d', 'postern', '-f', '-'];
+		const [file, ...rest] = [...asServer, ...args];
+		return execFileSync(file, rest, { input: text, encoding: 'utf8', stdio: ['pipe', 'pipe', 'pipe'], cwd: '/', ...big }).trim();
+	}
+
+	// pg_ctl on this stack's PostgreSQL: 'stop -m fast', 'start', 'restart -m immediate' …
+	async pgctl(...words) {
+		const [file, ...rest] = [...asServer, '/usr/lib/postgresql/15/bin/pg_ctl', '-s', '-w', '-t', '60', '-D',
+			path.join(this.dir, 'pg/data'), '-l', path.join(this.dir, 'pg/server.log'), ...words];
+		await run(file, rest, { cwd: '/', stdio: 'ignore' });
+	}
+
+	pid(binary) {
+		return Number(fs.readFileSync(path.join(this.dir, 'pid', `${binary}.pid`), 'utf8'));
+	}
+
+	unique(prefix = 'x') {
+		return `${prefix}${++this.names}${Math.random().toString(36).slice(2, 7)}`;
+	}
+
+	// A hosting account with a user of its own; `mint` makes tokens for that user.
+	tenant(options = {}) {
+		const username = options.username ?? this.unique('t');
+		const account = this.cliJson(['account', 'create', '--username', username]);
+		const user = this.cliJson(['user', 'create', '--username', `${username}-user`, '--account', username, '--role', options.role ?? 'customer']);
+		return { account, user, username };
+	}
+
+	// A token's value (and row): fields as in the API, over the CLI, which may always.
+	mint(fields = {}) {
+		const all = { name: this.unique('tok'), owner: 'admin', rate_limit: 1000000, ...fields };
+		if (all.scopes === undefined && all.role === undefined)
+			all.scopes = ['*'];
+		const args = Object.entries(all).flatMap(([name, value]) =>
+			[`--${name.replaceAll('_', '-')}`, Array.isArray(value) ? value.join(',') : String(value)]);
+		return this.cliJson(['token', 'create', ...args]);
+	}
+
+	// The route tables, as `postern routes --json` gives them.
+	routes() {
+		return this.cliJson(['routes']);
+	}
+}
+
+// Wait until what() gives something true; an event to await, with a ceiling that is only reached when the promise is broken.
+export async function until(what, description, limit_ms = 20000) {
+	const end = Date.now() + limit_ms;
+	for (;;) {
+		const value = await what();
+		if (value)
+			return value;
+		if (Date.now() > end)
+			throw new Error(`waited in vain: ${description}`);
+		await new Promise((resolve) => setImmediate(resolve));
+	}
+}
