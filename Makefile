@@ -71,12 +71,12 @@ all: $(LIB) $(CGI) $(CLI) $(NGINX) ## Build library, endpoint binaries, CLI and 
 
 run: ## Install, build and run a private stack below run/ until Ctrl-C
 	@scripts/deps run
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory -j$$(nproc) all
 	@scripts/stack run
 
 start: ## The same in the background
 	@scripts/deps run
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory -j$$(nproc) all
 	@scripts/stack start
 
 stop: ## Stop what `make start` started
@@ -84,7 +84,8 @@ stop: ## Stop what `make start` started
 
 test: ## Run every test (installs and builds first)
 	@scripts/deps test
-	@$(MAKE) --no-print-directory all lint unit
+	@$(MAKE) --no-print-directory -j$$(nproc) all
+	@$(MAKE) --no-print-directory lint unit
 	node --test $(API_TESTS)
 
 unit: $(UNIT) ## Run the unit tests only
@@ -92,7 +93,7 @@ unit: $(UNIT) ## Run the unit tests only
 
 soak: ## The API tests with long runs
 	@scripts/deps test
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory -j$$(nproc) all
 	SOAK=1 node --test $(API_TESTS)
 
 lint: ## Banned calls, leftovers, and both compilers with warnings as errors
@@ -104,7 +105,8 @@ lint: ## Banned calls, leftovers, and both compilers with warnings as errors
 
 check-asan: ## Every test against binaries built with ASan and UBSan
 	@scripts/deps test
-	@$(MAKE) --no-print-directory SANITIZE=address,undefined BUILD=build-asan all unit
+	@$(MAKE) --no-print-directory -j$$(nproc) SANITIZE=address,undefined BUILD=build-asan all
+	@$(MAKE) --no-print-directory SANITIZE=address,undefined BUILD=build-asan unit
 	@rm -rf build-asan/reports && mkdir -m 1777 build-asan/reports # the binaries may run as another user
 	ASAN_OPTIONS=log_path=$(CURDIR)/build-asan/reports/asan UBSAN_OPTIONS=print_stacktrace=1:log_path=$(CURDIR)/build-asan/reports/ubsan \
 		POSTERN_BUILD=build-asan node --test $(API_TESTS)
@@ -117,7 +119,8 @@ check-valgrind: ## The unit tests under valgrind
 coverage: ## Which lines of lib/ the tests reach (build-coverage/coverage.txt)
 	@scripts/deps coverage
 	@find build-coverage -name '*.gcda' -delete 2>/dev/null || true
-	@$(MAKE) --no-print-directory COVERAGE=1 BUILD=build-coverage all unit
+	@$(MAKE) --no-print-directory -j$$(nproc) COVERAGE=1 BUILD=build-coverage all
+	@$(MAKE) --no-print-directory COVERAGE=1 BUILD=build-coverage unit
 	@chmod -R a+rwX build-coverage/obj # the binaries may run as another user
 	POSTERN_BUILD=build-coverage node --test $(API_TESTS)
 	@gcovr --root . --filter lib/ --object-directory build-coverage build-coverage | tee build-coverage/coverage.txt
