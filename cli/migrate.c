@@ -241,10 +241,11 @@ static int begin(struct migration *m)
 		" applied_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp());";
 	PGresult *result;
 	bool known;
-	/* Read committed, so that what a competitor committed while we waited for the lock is seen. */
+	/* Read committed, so that what a competitor committed while we waited for the lock is seen. Bodies of functions are not
+	 * checked when they are made: a migration may call what sql/functions/ brings after it. */
 	int rc = execute(m, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;"
 	                    "SET LOCAL client_min_messages = warning; SET LOCAL statement_timeout = 0;"
-	                    "SET LOCAL lock_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0", NULL);
+	                    "SET LOCAL check_function_bodies = off; SET LOCAL lock_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0", NULL);
 
 	if (rc != CLI_OK)
 		return rc;

@@ -3,7 +3,6 @@ DROP SCHEMA IF EXISTS gate CASCADE;
 CREATE SCHEMA gate AUTHORIZATION postern_owner;
 GRANT USAGE ON SCHEMA gate TO postern_gate, postern_tenant, postern_operator, postern_cli;
 SET LOCAL ROLE postern_owner;
-SET LOCAL check_function_bodies = off; -- SQL functions below may name what is made further down
 
 -- Say no: `status` is the HTTP status, `fields` names the fields at fault. C maps class PN back (lib/db_error.c).
 CREATE FUNCTION gate.fail(status int, message text, fields jsonb DEFAULT NULL) RETURNS void

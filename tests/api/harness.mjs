@@ -16,15 +16,16 @@ const big = { maxBuffer: 256 << 20 };
 // Servers run as postgres where the tests run as root; so does what talks to the database.
 const asServer = asRoot ? ['setpriv', '--reuid=postgres', '--regid=postgres', '--init-groups', '--'] : [];
 
-export async function startStack(name, environment = {}) {
+// `tree`: another copy of the sources, whose scripts and SQL are used.
+export async function startStack(name, environment = {}, tree = root) {
 	const dir = path.join(root, build, 'test', name);
 	const env = { ...process.env, RUN: dir, ...environment };
-	spawnSync(path.join(root, 'scripts/stack'), ['stop'], { env, stdio: 'ignore' });
+	spawnSync(path.join(tree, 'scripts/stack'), ['stop'], { env, stdio: 'ignore' });
 	if (fs.existsSync(dir))
 		fs.rmSync(fs.realpathSync(dir), { recursive: true, force: true });
 	fs.rmSync(dir, { force: true });
 	fs.mkdirSync(path.dirname(dir), { recursive: true });
-	const started = spawnSync(path.join(root, 'scripts/stack'), ['start'], { env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+	const started = spawnSync(path.join(tree, 'scripts/stack'), ['start'], { env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
 	if (started.status !== 0)
 		throw new Error(`the stack did not start:\n${started.stdout}${started.stderr}`);
 	return new Stack(fs.realpathSync(dir), env);
