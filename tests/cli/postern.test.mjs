@@ -211,10 +211,13 @@ test('the scopes in the database are those of the routes, each with the least ro
 	const where = fresh('scopes');
 	assert.equal(postern(['migrate'], where).status, 0);
 	const ranks = { viewer: 1, customer: 2, admin: 3, none: 3 }, wanted = {};
-	for (const resource of JSON.parse(postern(['routes', '--json']).stdout))
+	for (const resource of JSON.parse(postern(['routes', '--json']).stdout)) {
 		for (const { scope, role } of resource.routes)
 			if (scope !== '-')
 				wanted[scope] = Math.min(wanted[scope] ?? 3, ranks[role]);
+		if (resource.scope_too)
+			wanted[resource.scope_too] = 3;
+	}
 	const rows = query('scopes', 'SELECT scope, rank FROM postern.scopes').split('\n').map((row) => row.split('|'));
 	assert.deepEqual(Object.fromEntries(rows.map(([scope, rank]) => [scope, Number(rank)]).sort()),
 		Object.fromEntries(Object.entries(wanted).sort()));
