@@ -544,7 +544,7 @@ static struct db_value fingerprint(struct request *r)
 	if (!digest)
 		return (struct db_value){ NULL, 0 };
 	buf_init(&all, ARENA_MAX_BYTES);
-	buf_printf(&all, "%s\n%s\n", r->method_name, r->uri);
+	buf_printf(&all, "%s\n%s\n%s\n", r->method_name, r->path, r->query_text);
 	buf_add(&all, r->body_text ? r->body_text : "", r->body_len);
 	SHA256((const unsigned char *)all.data, all.len, digest);
 	buf_free(&all);
