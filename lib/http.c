@@ -58,6 +58,16 @@ static const char *variable(char *const *environment, const char *name)
 	return NULL;
 }
 
+/* Does a variable come more than once? Some web servers pass a repeated header on as it is. */
+static bool repeated(char *const *environment, const char *name)
+{
+	size_t len = strlen(name), n = 0;
+
+	for (; *environment; environment++)
+		n += strncmp(*environment, name, len) == 0 && (*environment)[len] == '=';
+	return n > 1;
+}
+
 static const char *header(struct request *r, char *const *environment, const char *name)
 {
 	const char *value = variable(environment, name);
@@ -119,7 +129,8 @@ static void read_credentials(struct request *r, char *const *environment)
 	}
 	if (key && !*key)
 		key = NULL;
-	if ((bearer && key) || (bearer && strchr(bearer, ',')) || (key && strchr(key, ',')))
+	if ((bearer && key) || (bearer && strchr(bearer, ',')) || (key && strchr(key, ',')) ||
+	    repeated(environment, "HTTP_AUTHORIZATION") || repeated(environment, "HTTP_X_API_KEY"))
 		r->credential = CREDENTIAL_TWO;
 	else if (bearer || key)
 		read_token(r, bearer ? bearer : key);
