@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "http.h"
 #include "json.h"
 #include "log.h"
 #include "timestamp.h"
@@ -665,7 +666,7 @@ enum db_status gate_record(struct gate *gate, struct request *r, int status, con
 	enum db_status done;
 	struct db_value values[] = {
 		db_text(r->key_id), digests(r), db_text(*r->address ? r->address : NULL), db_text(r->request_id),
-		db_int8(a, r->caller.account_id), db_text(r->route->audit), db_text(r->route->does == DO_LIST ? NULL : r->id),
+		db_int8(a, r->caller.account_id), db_text(r->route->audit), db_text(r->id ? http_scrub(a, r->id, strlen(r->id)) : NULL),
 		db_text(r->method_name), db_text(r->uri), db_int4(a, status), db_text(reason), db_int8(a, request_elapsed_us(r)),
 		db_text(r->user_agent)
 	};

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cursor.h"
+#include "http.h"
 #include "json.h"
 #include "timestamp.h"
 
@@ -308,13 +309,19 @@ void reply_result(const struct request *r, const struct verdict *v, int status, 
 		link_header(r, v, out);
 }
 
+/* Errors repeat names and values that were sent: a token among them must not travel further. */
+static const char *scrubbed(const struct request *r, const char *text)
+{
+	return text ? http_scrub(r->arena, text, strlen(text)) : NULL;
+}
+
 void reply_failure(const struct request *r, struct reply *out)
 {
 	const struct failure *f = &r->failure;
 	const struct error_info *info = error_info(f->code);
-	const char *message = f->message ? f->message : info->title;
+	const char *said = scrubbed(r, f->message), *message = said ? said : info->title;
 	struct buf *b = &out->body, *h = &out->head;
-	const char *fields = f->fields ? json_object_to_json_string_ext(f->fields, JSON_C_TO_STRING_PLAIN) : NULL;
+	const char *fields = scrubbed(r, f->fields ? json_object_to_json_string_ext(f->fields, JSON_C_TO_STRING_PLAIN) : NULL);
 
 	begin(out, info->status);
 	buf_char(b, '{');

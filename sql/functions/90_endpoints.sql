@@ -282,7 +282,8 @@ BEGIN
 		INSERT INTO postern.audit (account_id, at, request_id, actor, token_id, token_name, user_id, username, resource, verb,
 			object_id, method, path, status, outcome, reason, duration_us, ip, user_agent)
 		SELECT coalesce(@row_tenant@, (j.b).account_id), v_now, j.request_id::uuid, 'token', j.token_id, (j.b).token_name, (j.b).user_id,
-			(j.b).username, split_part(j.action, '.', 1), split_part(j.action, '.', 2), CASE WHEN j.op <> 'list' THEN j.id END,
+			(j.b).username, split_part(j.action, '.', 1), split_part(j.action, '.', 2),
+			CASE WHEN j.op <> 'list' THEN regexp_replace(j.id, '\w{50,}', '***', 'g') END, -- as http_scrub: a token is no id
 			j.method, j.path, j.status, gate.outcome(j.status), j.reason,
 			j.elapsed_us + (extract(epoch FROM clock_timestamp() - v_begin) * 1000000)::bigint, j.ip::inet, j.agent
 		FROM judged j
