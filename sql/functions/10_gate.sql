@@ -282,7 +282,8 @@ BEGIN
 END $$;
 
 -- A list in any shape of filter, sort and page: text with parameters $1 (account, or null) and $2 (arguments). Column
--- names come from the binary's field table and are taken only if the view has them; values stay parameters.
+-- names come from the binary's field table and are taken only if the view has them; values stay parameters. Where a
+-- resource has a function matches_<field>(item, text[]), that decides what the filter finds, else equality does.
 CREATE FUNCTION gate.list_query(view regclass, args jsonb, tenant boolean, counting boolean) RETURNS text
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -291,13 +292,18 @@ DECLARE
 	id_type text := gate.type_of(view, 'id');
 	way text := CASE WHEN (args ->> 'descending')::boolean THEN 'DESC' ELSE 'ASC' END;
 	name text;
+	given text;
+	matcher text;
 BEGIN
 	IF tenant THEN
 		conditions := conditions || 'v.tenant = $1'::text;
 	END IF;
 	FOR name IN SELECT jsonb_object_keys(args -> 'filter') LOOP
-		conditions := conditions || format('v.%I = ANY (ARRAY(SELECT jsonb_array_elements_text($2 -> ''filter'' -> %L))::%s[])',
-			gate.column_of(view, name), name, gate.type_of(view, name));
+		given := format('ARRAY(SELECT jsonb_array_elements_text($2 -> ''filter'' -> %L))', name);
+		matcher := format('%I.%I', split_part(view::text, '.', 1), 'matches_' || name);
+		conditions := conditions || CASE WHEN to_regproc(matcher) IS NOT NULL THEN format('%s(v, %s)', matcher, given)
+			ELSE format('v.%I = ANY (%s::%s[])', gate.column_of(view, name), given,
+				replace(gate.type_of(view, name), 'integer', 'bigint')) END; -- a number too large is just found nowhere
 	END LOOP;
 	IF args ? 'search' THEN
 		conditions := conditions || (SELECT '(' || string_agg(format('v.%I ILIKE ($2 ->> ''search'')', gate.column_of(view, s)), ' OR ') || ')'

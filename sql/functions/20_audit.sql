@@ -9,4 +9,12 @@ SELECT t.id, t.at, t.request_id, CASE WHEN t.actor = 'system' THEN 'system' ELSE
        t.duration_us, t.ip, t.user_agent, t.changes, t.count, t.account_id, 1 AS version, t.account_id AS tenant
 FROM postern.audit t;
 
+-- actor: system, or the id or name of a user or token. action: "user.update", or "update" for that of every resource.
+CREATE FUNCTION audit.matches_actor(v audit.item, wanted text[]) RETURNS boolean
+LANGUAGE sql IMMUTABLE AS $$
+	SELECT v.actor = ANY (wanted) OR v.token_name = ANY (wanted) OR v.token_id::text = ANY (wanted) OR v.user_id::text = ANY (wanted)
+$$;
+CREATE FUNCTION audit.matches_action(v audit.item, wanted text[]) RETURNS boolean
+LANGUAGE sql IMMUTABLE AS $$ SELECT v.action = ANY (wanted) OR v.verb = ANY (wanted) $$;
+
 RESET ROLE;
