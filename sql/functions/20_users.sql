@@ -110,10 +110,16 @@ BEGIN
 		PERFORM users.needs_admin(c);
 	END IF;
 	IF b ? 'role' AND b ->> 'role' IS DISTINCT FROM u.role THEN
+		IF NOT gate.may_admin(c) THEN
+			PERFORM gate.fail(403, 'role: is changed by administrators only', '{"role":"is changed by administrators only"}');
+		END IF;
 		PERFORM users.check_role(c, b ->> 'role');
 	END IF;
 	IF (b ? 'account_id' AND b ->> 'account_id' IS NULL) OR (b ? 'account' AND b ->> 'account' IS NULL) THEN
 		v_account := coalesce(v_account, 0);
+	END IF;
+	IF NOT gate.may_admin(c) AND v_account <> c.account_id THEN
+		PERFORM gate.invalid('account_id', 'only an administrator takes a user out of its account; give your own');
 	END IF;
 	UPDATE postern.users SET
 		email = gate.given(b, 'email', u.email),
