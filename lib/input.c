@@ -15,7 +15,8 @@
 #include "nearest.h"
 #include "timestamp.h"
 
-enum { PER_PAGE_DEFAULT = 20, PER_PAGE_MAX = 100, CANDIDATES_MAX = 96, FILTER_VALUES_MAX = 50, SEARCH_MAX = 200 };
+enum { PER_PAGE_DEFAULT = 20, PER_PAGE_MAX = 100, CANDIDATES_MAX = 96, FILTER_VALUES_MAX = 50, SEARCH_MAX = 200,
+       IDEMPOTENCY_KEY_MAX = 255 };
 
 static void put_json(void *object)
 {
@@ -341,6 +342,28 @@ static bool is_json_type(const char *type)
 	       (len == 28 && strncasecmp(type, "application/merge-patch+json", len) == 0);
 }
 
+/* Idempotency-Key, a string in quotes (RFC 8941) or bare, is kept without quotes. */
+static void judge_idempotency_key(struct request *r)
+{
+	const char *key = r->idempotency_key;
+	size_t len = key ? strlen(key) : 0;
+
+	if (!key)
+		return;
+	if (len > 1 && *key == '"' && key[len - 1] == '"') {
+		key++;
+		len -= 2;
+	}
+	for (size_t i = 0; i < len; i++)
+		if (key[i] <= ' ' || key[i] > '~' || key[i] == '"')
+			len = 0;
+	if (len < 1 || len > IDEMPOTENCY_KEY_MAX)
+		request_failf(r, ERR_BAD_REQUEST, NULL, "Idempotency-Key must have 1 to %d visible ASCII characters, such as a UUID",
+		              IDEMPOTENCY_KEY_MAX);
+	else
+		r->idempotency_key = arena_strndup(r->arena, key, len);
+}
+
 void input_body(struct request *r)
 {
 	struct json_object *given = NULL;
@@ -356,6 +379,9 @@ void input_body(struct request *r)
 			request_failf(r, ERR_BAD_REQUEST, NULL, "a GET has no body; use query parameters");
 		return;
 	}
+	judge_idempotency_key(r);
+	if (r->failure.set)
+		return;
 	if (r->body_len && !is_json_type(r->content_type)) {
 		request_failf(r, ERR_UNSUPPORTED_MEDIA_TYPE, NULL, "send the body as Content-Type: application/json");
 		return;

@@ -88,7 +88,7 @@ static void stamp(const struct request *r, struct buf *b)
 /* The show-once value as a member of the open object. */
 static void once_member(const struct request *r, struct buf *b, bool masked)
 {
-	if (!r->once_name)
+	if (!r->once_name || r->query.dry_run) /* what was not made has no secret */
 		return;
 	buf_printf(b, ",\"%s\":", r->once_name);
 	if (masked)
@@ -203,7 +203,10 @@ static const char *message_of(const struct request *r, const struct verdict *v)
 /* The data of an answer: object or document. */
 static void data_of(const struct request *r, const struct verdict *v, bool masked, struct buf *b)
 {
-	if (v->doc) {
+	if (v->doc && r->query.dry_run && r->dialect == DIALECT_PLAIN) {
+		buf_printf(b, "{\"dry_run\":true%s", v->doc[1] == '}' ? "" : ",");
+		buf_str(b, v->doc + 1);
+	} else if (v->doc) {
 		buf_str(b, v->doc);
 	} else if (v->rows.count && row_json_open(b, r->resource->fields, &v->rows.item[0])) {
 		once_member(r, b, masked);

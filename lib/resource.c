@@ -41,7 +41,7 @@ static const char *query_id(struct request *r)
 {
 	for (const char *at = r->query_text; at && *at; at += strcspn(at, "&"), at += *at == '&')
 		if (strncmp(at, "id=", 3) == 0 && at[3] && at[3] != '&')
-			return arena_strndup(r->arena, at + 3, strcspn(at + 3, "&"));
+			return memchr(at, '/', strcspn(at, "&")) ? NULL : arena_strndup(r->arena, at + 3, strcspn(at + 3, "&"));
 	return NULL;
 }
 
