@@ -294,10 +294,13 @@ bool db_is_conflict(const struct db_error *error)
 	return strcmp(error->sqlstate, "40001") == 0 || strcmp(error->sqlstate, "40P01") == 0;
 }
 
+/* Besides the two that say so: class 42 (but missing privileges) and XX000 are what a statement meets that was running when a
+ * migration replaced what it uses ("cache lookup failed"). */
 bool db_is_stale(const struct db_error *error)
 {
 	return strcmp(error->sqlstate, "0A000") == 0 || strcmp(error->sqlstate, "26000") == 0 ||
-	       strcmp(error->sqlstate, "42883") == 0;
+	       strcmp(error->sqlstate, "XX000") == 0 || strcmp(error->sqlstate, "3F000") == 0 ||
+	       (strncmp(error->sqlstate, "42", 2) == 0 && strcmp(error->sqlstate, "42501") != 0);
 }
 
 struct db_value db_text(const char *text)

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "http.h"
 #include "json.h"
@@ -567,20 +568,38 @@ static void put_result(void *result)
 	PQclear(result);
 }
 
-/* Run on the write connection, which the caller holds; again after a conflict or a stale plan. */
+/* Wait for the write connection, but no longer than for the database itself: behind one that hangs, all are told in time. */
+static bool take_write(struct gate *gate)
+{
+	int64_t wait_ns = (int64_t)gate->config->db_timeout_ms * 1000000;
+	struct timespec end;
+
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	wait_ns += end.tv_nsec;
+	end.tv_sec += wait_ns / 1000000000;
+	end.tv_nsec = wait_ns % 1000000000;
+	return pthread_mutex_clocklock(&gate->write_lock, CLOCK_MONOTONIC, &end) == 0;
+}
+
+/* Run on the write connection, which the caller holds; again after a conflict or a stale plan. With `begin` as the first
+ * statement of a transaction, which is open when the answer is DB_OK. */
 static enum db_status run_write(struct gate *gate, struct request *r, const struct db_stmt *stmt, const struct db_value *values,
-                                PGresult **result, struct db_error *error, bool in_transaction)
+                                PGresult **result, struct db_error *error, bool begin)
 {
 	enum db_status status = DB_GONE;
 
 	for (int i = 0; i < ATTEMPTS; i++) {
+		if (begin && (status = db_begin(gate->write_db)) != DB_OK)
+			return status;
 		status = db_run(gate->write_db, stmt, values, result, r->arena, error);
-		if (status != DB_ERROR || in_transaction)
-			break;
-		if (db_is_stale(error))
+		if (status == DB_OK)
+			return status;
+		if (status == DB_ERROR && db_is_stale(error))
 			db_close(gate->write_db);
-		else if (!db_is_conflict(error))
-			break;
+		if (begin)
+			db_end(gate->write_db, false);
+		if (status != DB_ERROR || !(db_is_stale(error) || db_is_conflict(error)))
+			return status;
 	}
 	return status;
 }
@@ -601,27 +620,21 @@ void gate_write(struct gate *gate, struct request *r, int status, struct verdict
 	};
 
 	*v = (struct verdict){ .total = -1 };
-	pthread_mutex_lock(&gate->write_lock);
-	if (keeps && db_begin(gate->write_db) != DB_OK) {
-		pthread_mutex_unlock(&gate->write_lock);
+	if (!take_write(gate))
 		return;
-	}
 	v->db = run_write(gate, r, &gate->write, values, &result, &v->error, keeps);
-	if (v->db == DB_OK && (PQntuples(result) != 1 || arena_defer(a, put_result, result) != 0))
+	if (!keeps || v->db != DB_OK)
+		pthread_mutex_unlock(&gate->write_lock);
+	if (v->db != DB_OK)
+		return;
+	if (PQntuples(result) != 1 || arena_defer(a, put_result, result) != 0 || !rows_read(result, 0, 2, &v->rows)) {
 		v->db = DB_ERROR;
-	if (v->db != DB_OK) {
 		if (keeps)
 			gate_abandon(gate);
-		else
-			pthread_mutex_unlock(&gate->write_lock);
 		return;
 	}
-	if (!keeps)
-		pthread_mutex_unlock(&gate->write_lock);
 	v->status = status;
 	v->id = db_get_text(result, 0, 0);
-	if (!rows_read(result, 0, 2, &v->rows))
-		v->db = DB_ERROR;
 	v->doc = db_get_text(result, 0, 3);
 	v->kept_status = db_get_int4(result, 0, 4, 0);
 	v->kept_headers = db_get_text(result, 0, 5);
@@ -640,7 +653,7 @@ enum db_status gate_keep(struct gate *gate, struct request *r, const struct repl
 			db_text(kept->head.data ? kept->head.data : ""), db_text(kept->body.data ? kept->body.data : "")
 		};
 
-		status = run_write(gate, r, &stmt_keep, values, &result, &error, true);
+		status = db_run(gate->write_db, &stmt_keep, values, &result, r->arena, &error);
 		PQclear(result);
 	}
 	if (status != DB_OK) {
@@ -671,7 +684,8 @@ enum db_status gate_record(struct gate *gate, struct request *r, int status, con
 		db_text(r->user_agent)
 	};
 
-	pthread_mutex_lock(&gate->write_lock);
+	if (!take_write(gate))
+		return DB_GONE;
 	done = run_write(gate, r, &stmt_record, values, &result, &error, false);
 	pthread_mutex_unlock(&gate->write_lock);
 	PQclear(result);
@@ -683,11 +697,12 @@ static bool run_plain(struct gate *gate, const struct db_stmt *stmt, int32_t *nu
 	struct arena *arena = arena_new();
 	struct db_error error;
 	PGresult *result = NULL;
-	bool ok;
+	bool ok = false;
 
-	pthread_mutex_lock(&gate->write_lock);
-	ok = arena && db_run(gate->write_db, stmt, NULL, &result, arena, &error) == DB_OK;
-	pthread_mutex_unlock(&gate->write_lock);
+	if (arena && take_write(gate)) {
+		ok = db_run(gate->write_db, stmt, NULL, &result, arena, &error) == DB_OK;
+		pthread_mutex_unlock(&gate->write_lock);
+	}
 	if (ok && number)
 		*number = db_get_int4(result, 0, 0, 0);
 	PQclear(result);

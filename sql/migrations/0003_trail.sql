@@ -128,7 +128,7 @@ CREATE TABLE postern.kept_answers (
 	PRIMARY KEY (token_id, key)
 );
 CREATE INDEX kept_answer_age ON postern.kept_answers (created_at);
-GRANT SELECT, INSERT, DELETE ON postern.kept_answers TO postern_gate;
+GRANT SELECT, INSERT, DELETE, UPDATE (created_at) ON postern.kept_answers TO postern_gate; -- UPDATE: to lock what it deletes
 
 RESET ROLE;
 
