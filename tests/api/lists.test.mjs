@@ -11,8 +11,10 @@ before(async () => {
 	s = await startStack('lists');
 	token = s.mint().token;
 	listable = s.routes().filter((r) => r.routes.some((route) => route.does === 'list'));
-	for (const username of ['ada', 'bob', 'cyd'])
+	for (const username of ['ada', 'bob', 'cyd']) {
 		accounts.push(s.cliJson(['account', 'create', '--username', username, '--name', `100%_${username}\\`]));
+		s.cliJson(['user', 'create', '--username', username, '--account', username]);
+	}
 	// rows by SQL, where hundreds are needed: every name three times over accounts, so that sorted fields have equal values
 	s.psql(`INSERT INTO postern.domain_names SELECT 'd' || to_char(i, 'FM0000') || '.example', (ARRAY[${accounts.map((a) => a.id)}])[1 + i % 3]
 		FROM generate_series(1, 500) i;
