@@ -1,0 +1,422 @@
+// The gate: every operation of the route tables against every way of being refused, and let in by exactly its scope.
+// Generated from the tables: a new route needs a line in `objects` and `bodies`, else the first test fails.
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import fs from 'node:fs';
+import http from 'node:http';
+import path from 'node:path';
+import { after, before, test } from 'node:test';
+
+import { broken, mint, shape, spread, stranger } from './credentials.mjs';
+import { fcgi, socketOf } from './fastcgi.mjs';
+import { startStack } from './harness.mjs';
+
+const rank = { viewer: 1, customer: 2, admin: 3 };
+let s, operations, own, other, viewer, customer, stamp;
+
+// How an object is made that an operation may work on, in the account `own`. Answers its id.
+const made = async (resource, body) => {
+	const answer = await s.ask(`/api/${resource}`, { method: 'POST', body });
+	assert.equal(answer.status, 201, `${resource}: ${answer.text}`);
+	return answer.json;
+};
+const objects = {
+	accounts: async (op) => (op.role === 'admin' ? (await made('accounts', { username: s.unique('acc') })).id : own.account.id),
+	audit: async () => s.sql(`SELECT id FROM postern.audit WHERE account_id = ${own.account.id} LIMIT 1`)[0].id,
+	domains: async () => (await made('domains', { domain: `${s.unique('d')}.example`, account: own.username, type: 'addon' })).id,
+	roles: async (op) => (await made('roles', { name: s.unique('role'), scopes: [op.scope] })).id,
+	tokens: async (op) => (await mint(s, { owner: own.user.username, scopes: [op.scope], expires_at: stamp })).id,
+	users: async () => (await made('users', { username: s.unique('u'), account: own.username })).id,
+};
+// What must have been done to the object before.
+const state = { unsuspendAccount: 'suspend', unsuspendDomain: 'suspend', unsuspendUser: 'suspend', deleteToken: 'revoke' };
+const bodies = {
+	createAccount: () => ({ username: s.unique('new') }), changeAccount: () => ({ name: 'Renamed' }), replaceAccount: () => ({ name: 'Replaced' }),
+	createDomain: () => ({ domain: `${s.unique('n')}.example`, type: 'addon' }), changeDomain: () => ({ mail_enabled: false }),
+	replaceDomain: () => ({ type: 'addon', mail_enabled: false }),
+	createRole: (op) => ({ name: s.unique('role'), scopes: [op.scope] }), changeRole: () => ({ description: 'changed' }),
+	replaceRole: (op) => ({ scopes: [op.scope], description: 'replaced' }),
+	createToken: (op) => ({ name: s.unique('new'), scopes: [op.scope] }), changeToken: () => ({ name: s.unique('renamed') }),
+	revokeTokens: () => ({ ids: [randomUUID()] }), rotateToken: () => ({ grace_s: 0 }),
+	createUser: () => ({ username: s.unique('nu') }), changeUser: () => ({ email: 'a@example.org' }), replaceUser: () => ({ email: 'b@example.org', account: own.username }),
+};
+const bodiless = ['suspendAccount', 'unsuspendAccount', 'suspendDomain', 'unsuspendDomain', 'suspendUser', 'unsuspendUser', 'revokeToken'];
+
+// One request of an operation, under a request id of its own.
+async function perform(op, { prefix = '/api/v1', token, raw, id = op.object } = {}) {
+	const target = `${prefix}/${op.resource}${op.path.replace('{id}', id)}`;
+	const request = randomUUID();
+	const headers = { 'X-Request-Id': request };
+	const answer = raw
+		? await fcgi(socketOf(s, op.resource), { path: target, method: op.method, token, headers, body: op.body ?? '', ...raw })
+		: await s.ask(target, { method: op.method, token, headers, body: op.body });
+	return { ...answer, op, request, target };
+}
+
+function trail(answers) {
+	const rows = s.sql(`SELECT request_id, account_id, actor, token_id, resource || '.' || verb AS action, method, path, status, outcome, reason,
+		host(ip) AS ip, count FROM postern.audit WHERE request_id = ANY ('{${answers.map((a) => a.request).join(',')}}')`);
+	return (answer) => rows.filter((row) => row.request_id === answer.request);
+}
+
+// All that a request could have changed, but for the trail and the counts.
+const fingerprint = () => s.sql(['accounts', 'users', 'roles', 'tokens', 'keys', 'domains', 'domain_names', 'events', 'jobs', 'kept_answers']
+	.map((t) => `SELECT '${t}' AS t, count(*), md5(string_agg(x::text, ';' ORDER BY x::text)) FROM postern.${t} x`).join(' UNION ALL '));
+
+before(async () => {
+	s = await startStack('gate', { POSTERN_UNKNOWN_TOKEN_LIMIT: '100000' });
+	stamp = new Date(Date.now() + 30 * 86400e3).toISOString();
+	operations = s.routes().flatMap((r) => r.routes.map((route) => ({ ...route, resource: r.name, one: r.one })));
+	own = s.tenant();
+	other = s.tenant();
+	viewer = s.cliJson(['user', 'create', '--username', s.unique('v'), '--account', own.username, '--role', 'viewer']);
+	customer = own.user;
+	s.token = s.mint({ name: 'matrix' }).token;
+	await s.ask('/api/domains', { token: (await mint(s, { owner: customer.username, scopes: ['domains:read'] })).token }); // a row to read
+	await spread(operations.map((op) => async () => {
+		op.body = bodies[op.operation_id]?.(op);
+		if (!op.path.includes('{id}'))
+			return;
+		op.object = await objects[op.resource](op);
+		if (state[op.operation_id])
+			assert.equal((await s.ask(`/api/${op.resource}/${op.object}/${state[op.operation_id]}`, { method: 'POST' })).status, 200);
+	}), 1);
+});
+after(() => s?.stop());
+
+test('every operation of the route tables has its row in the matrix', () => {
+	assert.ok(operations.length >= 40);
+	for (const op of operations) {
+		if (op.path.includes('{id}'))
+			assert.ok(objects[op.resource], `objects.${op.resource} is missing`);
+		if (['POST', 'PUT', 'PATCH'].includes(op.method))
+			assert.ok(bodies[op.operation_id] || bodiless.includes(op.operation_id), `bodies.${op.operation_id} is missing`);
+		assert.match(op.scope, /^[a-z_-]+:[a-z-]+$/);
+		assert.match(op.audit, /^[a-z_]+\.[a-z_]+$/);
+	}
+});
+
+test('without a token every operation answers 401 with a bare challenge, and only health says whether it is well', async () => {
+	const data = fingerprint();
+	const answers = await spread(operations.map((op) => () => perform(op, { token: null })));
+	for (const a of answers) {
+		if (a.op.flags.includes('open_too')) {
+			assert.equal(a.status, 200);
+			assert.deepEqual(a.json, { status: 'ok' });
+			continue;
+		}
+		assert.equal(a.status, 401, a.target);
+		assert.equal(a.headers.get('www-authenticate'), 'Bearer realm="postern"', a.target);
+		assert.equal(a.json.error.code, 'unauthorized');
+		assert.equal(a.headers.get('x-request-id'), a.request);
+		assert.equal(a.headers.get('cache-control'), 'no-store');
+		assert.equal(a.headers.get('x-ratelimit-limit'), null);
+	}
+	const rows = trail(answers);
+	assert.deepEqual(answers.flatMap(rows), []);
+	assert.deepEqual(fingerprint(), data);
+});
+
+test('a broken checksum, an unknown token and a wrong secret are one and the same 401, without a row each', async () => {
+	const data = fingerprint();
+	const known = await mint(s, { owner: customer.username, scopes: ['domains:read'] });
+	const all = [];
+	const before = fingerprint();
+	for (const token of [broken(known.token), stranger(), stranger(known.key_id)])
+		all.push(await spread(operations.map((op) => () => perform(op, { token }))));
+	const body = (a) => JSON.stringify(a.json).replaceAll(a.request, '').replace(/"timestamp":"[^"]*"/, '');
+	for (const i of operations.keys()) {
+		const [first, ...rest] = all.map((answers) => answers[i]);
+		assert.equal(first.status, 401, first.target);
+		assert.equal(first.headers.get('www-authenticate'), 'Bearer realm="postern", error="invalid_token"');
+		for (const a of rest) {
+			assert.equal(a.status, 401, a.target);
+			assert.equal(a.headers.get('www-authenticate'), first.headers.get('www-authenticate'));
+			assert.equal(body(a), body(first));
+			assert.deepEqual([...a.headers.keys()], [...first.headers.keys()]);
+		}
+	}
+	const answers = all.flat(), rows = trail(answers);
+	assert.deepEqual(answers.flatMap(rows), []);
+	assert.deepEqual(fingerprint(), before);
+	assert.notDeepEqual(before, data); // the fingerprint sees a change
+});
+
+// Each condition: a token's fields for an operation (null: does not apply), what befalls it, and the refusal that is due.
+const fitting = (op) => (op.role === 'admin' ? { owner: 'admin' } : { owner: (op.role === 'viewer' ? viewer : customer).username });
+const own_scope = (op) => ({ scopes: [op.scope] });
+const conditions = [
+	{ reason: 'revoked', status: 401, token: (op) => ({ ...fitting(op), ...own_scope(op) }),
+		then: (ids) => `UPDATE postern.tokens SET revoked_at = now() WHERE id = ANY (${ids})` },
+	{ reason: 'expired', status: 401, token: (op) => ({ ...fitting(op), ...own_scope(op) }),
+		then: (ids) => `UPDATE postern.tokens SET expires_at = now() WHERE id = ANY (${ids})` },
+	{ reason: 'owner_suspended', status: 401, tenant: true, token: (op, t) => ({ owner: t.user.username, ...own_scope(op) }),
+		then: (ids, t) => `UPDATE postern.users SET status = 'suspended' WHERE id = ${t.user.id}` },
+	{ reason: 'account_suspended', status: 401, tenant: true, token: (op, t) => ({ owner: t.user.username, ...own_scope(op) }),
+		then: (ids, t) => `UPDATE postern.accounts SET status = 'suspended' WHERE id = ${t.account.id}` },
+	{ reason: 'owner_moved', status: 401, tenant: true, token: (op, t) => ({ owner: t.user.username, ...own_scope(op) }),
+		then: (ids, t) => `UPDATE postern.users SET account_id = ${other.account.id} WHERE id = ${t.user.id}` },
+	{ reason: 'insecure', status: 403, ip: '192.0.2.1', raw: { address: '192.0.2.1' }, token: (op) => ({ ...fitting(op), ...own_scope(op) }) },
+	{ reason: 'address', status: 403, token: (op) => ({ ...fitting(op), ...own_scope(op), allowed_ips: ['198.51.100.0/24', '2001:db8::/32'] }) },
+	{ reason: 'admin_path', status: 403, prefix: '/api/v1/admin', token: (op) => ({ owner: customer.username, ...own_scope(op) }) },
+	{ reason: 'role', status: 403, token: (op) => (op.role === 'viewer' ? null
+		: { owner: (op.role === 'admin' ? customer : viewer).username, ...own_scope(op) }) },
+	{ reason: 'role', name: 'a role cap below the operation', status: 403, token: (op) => (op.role === 'viewer' ? null
+		: { owner: 'admin', role: op.role === 'admin' ? 'customer' : 'viewer', account: own.username, ...own_scope(op) }) },
+	{ reason: 'bound', status: 403, token: (op) => (op.role === 'admin' ? { owner: 'admin', account: own.username, ...own_scope(op) } : null) },
+	{ reason: 'scope', status: 403, held: true, token: (op) => ({ ...fitting(op), scopes: [op.scope === 'profile:read' ? 'domains:read' : 'profile:read'] }) },
+	{ reason: 'denied', status: 403, token: (op) => ({ ...fitting(op), ...own_scope(op), deny: [op.scope] }) },
+	{ reason: 'denied', name: 'a wildcard in the deny list', status: 403,
+		token: (op) => ({ ...fitting(op), ...own_scope(op), deny: [`${op.scope.split(':')[0]}:*`] }) },
+	{ reason: 'rate_limit', status: 429, spend: true, token: (op) => ({ ...fitting(op), scopes: [op.scope, 'profile:read'], rate_limit: 1 }) },
+];
+
+for (const c of conditions)
+	test(`every operation refuses: ${c.name ?? c.reason}`, async () => {
+		const tenant = c.tenant ? s.tenant() : null;
+		const tried = operations.filter((op) => c.token(op, tenant));
+		const tokens = await spread(tried.map((op) => () => mint(s, { rate_limit: 1000, ...c.token(op, tenant) })), 8);
+		const ids = `'{${tokens.map((t) => t.id).join(',')}}'::uuid[]`;
+		if (c.then)
+			s.psql(c.then(ids, tenant));
+		if (c.spend)
+			for (const t of tokens)
+				assert.equal((await s.ask('/api/me', { token: t.token })).status, 200);
+		const data = fingerprint();
+		const answers = await spread(tried.map((op, i) => () => perform(op, { token: tokens[i].token, prefix: c.prefix, raw: c.raw })));
+		const rows = trail(answers);
+		for (const [i, a] of answers.entries()) {
+			const scope = a.op.scope;
+			assert.equal(a.status, c.status, `${a.op.operation_id}: ${a.text}`);
+			assert.equal(a.json.success, false);
+			assert.equal(a.json.data, undefined);
+			assert.equal(a.headers.get('x-accepted-scopes'), scope);
+			assert.ok(a.headers.get('x-ratelimit-limit') && a.headers.get('x-ratelimit-remaining') && a.headers.get('ratelimit'));
+			if (c.status === 401)
+				assert.equal(a.headers.get('www-authenticate'), 'Bearer realm="postern", error="invalid_token"');
+			if (c.status === 403) {
+				assert.match(a.json.error.details, new RegExp(`refused by: ${c.reason}; needed: ${scope}; held: ${tokens[i].scopes.join(', ')}`));
+				if (c.reason === 'scope')
+					assert.equal(a.headers.get('www-authenticate'), `Bearer realm="postern", error="insufficient_scope", scope="${scope}"`);
+			}
+			if (c.status === 429) {
+				const wait = Number(a.headers.get('retry-after'));
+				assert.ok(wait >= 1 && wait <= 61, a.headers.get('retry-after'));
+				assert.equal(a.headers.get('x-ratelimit-limit'), '1');
+				assert.equal(a.headers.get('x-ratelimit-remaining'), '0');
+			}
+			assert.deepEqual(rows(a).map(({ account_id, ...row }) => row), [{
+				request_id: a.request, actor: 'token', token_id: tokens[i].id, action: a.op.audit, method: a.op.method, path: a.target,
+				status: c.status, outcome: 'denied', reason: c.reason, ip: c.ip ?? '127.0.0.1', count: 1,
+			}], a.op.operation_id);
+			assert.ok(!a.text.includes(tokens[i].token));
+		}
+		assert.deepEqual(fingerprint(), data);
+		const used = s.sql(`SELECT coalesce(sum(used), 0)::int AS n FROM postern.rates WHERE token_id = ANY (${ids})`)[0].n;
+		assert.equal(used, c.spend ? tried.length : 0); // a refused request uses nothing up
+	});
+
+test("another account's object is answered as one that does not exist, with a row in the asker's account", async () => {
+	const tried = operations.filter((op) => op.object && op.role !== 'admin');
+	assert.ok(tried.length >= 10);
+	const tokens = await spread(tried.map((op) => () => mint(s, { owner: other.user.username, ...own_scope(op) })), 8);
+	const data = fingerprint();
+	const absent = (op) => (['tokens'].includes(op.resource) ? randomUUID() : '999999999');
+	const answers = await spread(tried.map((op, i) => () => perform(op, { token: tokens[i].token })));
+	const missing = await spread(tried.map((op, i) => () => perform(op, { token: tokens[i].token, id: absent(op) })));
+	const rows = trail(answers);
+	for (const [i, a] of answers.entries()) {
+		assert.equal(a.status, 404, `${a.op.operation_id}: ${a.text}`);
+		assert.equal(missing[i].status, 404, missing[i].text);
+		assert.deepEqual(a.json.error, missing[i].json.error);
+		assert.deepEqual(rows(a).map((r) => [r.account_id, r.action, r.status, r.outcome]), [[other.account.id, a.op.audit, 404, 'failed']]);
+	}
+	assert.deepEqual(fingerprint(), data);
+});
+
+test('HEAD answers as GET does, without a body', async () => {
+	for (const op of operations.filter((o) => o.method === 'GET')) {
+		const target = `/api/v1/${op.resource}${op.path.replace('{id}', op.object)}`;
+		const get = await s.ask(target), head = await s.ask(target, { method: 'HEAD' });
+		assert.equal(head.status, 200, target);
+		assert.equal(head.text, '');
+		assert.deepEqual([...head.headers.keys()].filter((k) => k !== 'content-length' && k !== 'connection'),
+			[...get.headers.keys()].filter((k) => !['content-length', 'connection', 'transfer-encoding'].includes(k)));
+		if (!['audit', 'health', 'me'].includes(op.resource) && op.path)
+			assert.equal(head.headers.get('etag'), get.headers.get('etag'), target);
+		const refused = await s.ask(target, { method: 'HEAD', token: stranger() });
+		assert.equal(refused.status, 401);
+	}
+});
+
+test('OPTIONS answers 204 with the methods of the path, without a token and without a row; other methods get 405', async () => {
+	const paths = new Map();
+	for (const op of operations)
+		paths.set(`/api/v1/${op.resource}${op.path.replace('{id}', op.object ?? '1')}`.replace(/(domains|users|accounts|roles|tokens|audit)\/[^/]+(?=\/|$)/,
+			(m, r) => (op.path.includes('{id}') ? `${r}/${r === 'tokens' ? '00000000-0000-4000-8000-000000000000' : 1}` : m)), []);
+	for (const op of operations) {
+		const at = `/api/v1/${op.resource}${op.path.replace('{id}', op.resource === 'tokens' ? '00000000-0000-4000-8000-000000000000' : '1')}`;
+		paths.get(at).push(...(op.method === 'GET' ? ['GET', 'HEAD'] : [op.method]));
+	}
+	const count = () => s.sql('SELECT count(*) FROM postern.audit')[0].count;
+	const rows = count();
+	for (const [target, methods] of paths) {
+		const allow = [...methods, 'OPTIONS'].sort();
+		const options = await s.ask(target, { method: 'OPTIONS', token: null });
+		assert.equal(options.status, 204, target);
+		assert.equal(options.text, '');
+		assert.deepEqual(options.headers.get('allow').split(', ').sort(), allow, target);
+		for (const method of ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'PROPFIND'].filter((m) => !methods.includes(m))) {
+			const wrong = await s.ask(target, { method, token: null });
+			assert.equal(wrong.status, 405, `${method} ${target}`);
+			assert.deepEqual(wrong.headers.get('allow').split(', ').sort(), allow);
+			assert.equal(wrong.json.error.code, 'method_not_allowed');
+		}
+	}
+	assert.equal(count(), rows);
+});
+
+test('the checks come in their order: route, method, token, address, scope, rate limit, body, data', async () => {
+	const ask = (fields) => async (target, options) => s.ask(target, { ...options, token: (await mint(s, { owner: customer.username, ...fields })).token });
+	const bad = { method: 'POST', body: '{"broken"' };
+	assert.equal((await s.ask('/api/v1/domains/1/nothing', { token: stranger(), method: 'PATCH' })).status, 404);
+	assert.equal((await s.ask('/api/v1/domains', { token: stranger(), method: 'DELETE' })).status, 405);
+	assert.equal((await s.ask('/api/v1/domains', { token: stranger(), ...bad })).status, 401);
+	const elsewhere = await ask({ scopes: ['profile:read'], allowed_ips: ['198.51.100.1'] })('/api/v1/domains', bad);
+	assert.match(elsewhere.json.error.details, /refused by: address/);
+	const narrow = await mint(s, { owner: customer.username, scopes: ['profile:read'], rate_limit: 1 });
+	assert.equal((await s.ask('/api/v1/me', { token: narrow.token })).status, 200);
+	assert.equal((await s.ask('/api/v1/domains', { token: narrow.token, ...bad })).status, 403);
+	const spent = await mint(s, { owner: customer.username, scopes: ['domains:*'], rate_limit: 1 });
+	assert.equal((await s.ask('/api/v1/domains?frobnicate=1', { token: spent.token })).status, 400); // it counts: the gate let it in
+	assert.equal((await s.ask('/api/v1/domains?frobnicate=1', { token: spent.token })).status, 429);
+	assert.equal((await s.ask('/api/v1/domains', { token: spent.token, ...bad })).status, 429);
+	assert.equal((await ask({ scopes: ['domains:write'] })('/api/v1/domains/999999999', { ...bad, method: 'PATCH' })).status, 400);
+	assert.equal((await ask({ scopes: ['domains:write'] })('/api/v1/domains/999999999', { method: 'PATCH', body: { domian: 'x' } })).status, 422);
+	assert.equal((await ask({ scopes: ['domains:write'] })('/api/v1/domains/999999999', { method: 'PATCH', body: {} })).status, 404);
+});
+
+test('a broken checksum is refused without a query: also while PostgreSQL is down, when well-formed tokens get 503', async () => {
+	await s.pgctl('stop', '-m', 'fast');
+	try {
+		for (const resource of new Set(operations.map((op) => op.resource))) {
+			const shut = await s.ask(`/api/v1/${resource}`, { token: broken(s.token) });
+			assert.equal(shut.status, 401, resource);
+			const asked = await s.ask(`/api/v1/${resource}`);
+			assert.equal(asked.status, 503, resource);
+			assert.ok(Number(asked.headers.get('retry-after')) >= 1);
+			assert.equal(asked.json.error.code, 'unavailable');
+		}
+	} finally {
+		await s.pgctl('start');
+	}
+	assert.equal((await s.ask('/api/v1/domains')).status, 200);
+});
+
+// A request with headers that fetch() would merge.
+function rawAsk(target, headers) {
+	return new Promise((resolve, reject) => {
+		const request = http.request(s.url + target, { headers }, (response) => {
+			const parts = [];
+			response.on('data', (d) => parts.push(d));
+			response.on('end', () => resolve({ status: response.statusCode, text: Buffer.concat(parts).toString() }));
+		});
+		request.on('error', reject);
+		request.end();
+	});
+}
+
+test('two tokens at once are a 400, whichever way they come', async () => {
+	const bearer = { Authorization: `Bearer ${s.token}` };
+	const two = [
+		{ ...bearer, 'X-API-Key': s.token },
+		{ ...bearer, 'X-API-Key': stranger() },
+		{ Authorization: `Bearer ${s.token}, Bearer ${s.token}` },
+		{ Authorization: `Bearer ${s.token},${stranger()}` },
+		{ 'X-API-Key': `${s.token}, ${s.token}` },
+		{ 'X-API-Key': [s.token, stranger()] },
+		{ 'X-API-Key': [stranger(), s.token] },
+	];
+	for (const headers of two) {
+		const answer = await rawAsk('/api/v1/domains', headers);
+		assert.equal(answer.status, 400, `${JSON.stringify(Object.keys(headers))}: ${answer.text}`);
+		assert.ok(!answer.text.includes(s.token));
+	}
+	const twice = await rawAsk('/api/v1/domains', { Authorization: [`Bearer ${s.token}`, `Bearer ${stranger()}`] });
+	assert.equal(twice.status, 400);
+});
+
+test('X-API-Key is read as Authorization; Basic credentials for the web server are no token', async () => {
+	const basic = `Basic ${Buffer.from('web:server').toString('base64')}`;
+	assert.equal((await s.ask('/api/v1/domains', { token: null, headers: { 'X-API-Key': s.token } })).status, 200);
+	assert.equal((await s.ask('/api/v1/domains', { token: null, headers: { 'X-API-Key': s.token, Authorization: basic } })).status, 200);
+	assert.equal((await s.ask('/api/v1/domains', { token: null, headers: { Authorization: `bearer  ${s.token}` } })).status, 200);
+	const alone = await s.ask('/api/v1/domains', { token: null, headers: { Authorization: basic } });
+	assert.equal(alone.status, 401);
+	assert.equal(alone.headers.get('www-authenticate'), 'Bearer realm="postern"');
+	for (const text of ['Bearer', 'Bearer ', `Bearer ${s.token} x`, `Bearer x${s.token}`, `Token ${s.token}`, s.token, `Bearer ${s.token.toUpperCase()}`])
+		assert.equal((await s.ask('/api/v1/domains', { token: null, headers: { Authorization: text } })).status, 401, text);
+});
+
+// Every file below the stack's folder (PostgreSQL's own and sources of the token left out) that holds the text.
+function filesWith(text) {
+	const found = [];
+	const walk = (dir) => {
+		for (const entry of fs.readdirSync(dir, { withFileTypes: true })) {
+			const at = path.join(dir, entry.name);
+			if (entry.isDirectory())
+				walk(at);
+			else if (entry.isFile() && fs.readFileSync(at).includes(text))
+				found.push(path.relative(s.dir, at));
+		}
+	};
+	walk(s.dir);
+	return found;
+}
+
+test('a token in a URL is refused and stays out of logs, trail, data and answers', async () => {
+	const secret = await mint(s, { owner: customer.username, scopes: ['domains:read'] });
+	assert.match(secret.token, shape);
+	const t = secret.token;
+	const answers = [];
+	for (const name of ['token', 'access_token', 'api_key', 'search', 'domain', 'page'])
+		answers.push(await s.ask(`/api/v1/domains?${name}=${t}`, { token: null }));
+	for (const a of answers)
+		assert.equal(a.status, 401);
+	for (const name of ['token', 'access_token', 'api_key', 'per_page', 'sort', 'order', 'cursor', 'status', t])
+		answers.push(await s.ask(`/api/v1/domains?${name}=${t}`));
+	for (const a of answers.slice(6))
+		assert.equal(a.status, 400, a.text);
+	answers.push(await s.ask(`/api/v1/domains/${t}`), await s.ask(`/api/v1/${t}`), await s.ask(`/api/${t}/domains`));
+	const odd = await fcgi(socketOf(s, 'domains'), { path: '/api/v1/domains', token: s.token, headers: { 'User-Agent': `curl ${t}`, 'X-Request-Id': t, Accept: t } });
+	assert.equal(odd.status, 406);
+	answers.push(odd);
+	answers.push(await s.ask('/api/v1/domains', { method: 'POST', body: { domain: t, [t]: 1 } }));
+	answers.push(await s.ask('/api/v1/domains', { method: 'POST', body: `{"${t}": ${t}}` }));
+	for (const a of answers)
+		assert.ok(!a.text.includes(t) && ![...a.headers.values()].some((v) => v.includes(t)), a.text);
+	const rest = t.slice(t.lastIndexOf('_') + 1);
+	const tables = s.sql(`SELECT format('%I.%I', schemaname, tablename) AS t FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')`);
+	for (const { t: table } of tables)
+		assert.equal(s.sql(`SELECT count(*)::int AS n FROM ${table} x WHERE x::text LIKE '%${rest}%'`)[0].n, 0, table);
+	assert.deepEqual(filesWith(rest).filter((f) => !f.startsWith('pg/data/')), []);
+});
+
+test('every operation works for a token that holds exactly its scope, and leaves its one row', async () => {
+	const answers = [];
+	for (const op of operations) {
+		const holder = await mint(s, { ...fitting(op), ...own_scope(op) });
+		const a = await perform(op, { token: holder.token });
+		const due = op.method === 'DELETE' ? 204 : op.does === 'create' ? 201 : 200;
+		assert.equal(a.status, due, `${op.operation_id}: ${a.text}`);
+		assert.equal(a.headers.get('x-accepted-scopes'), op.scope);
+		assert.equal(a.headers.get('x-ratelimit-limit'), '60');
+		assert.equal(a.headers.get('x-ratelimit-remaining'), '59');
+		assert.equal(a.headers.get('cache-control'), op.method === 'GET' ? 'private, no-cache' : 'no-store');
+		answers.push({ ...a, holder });
+	}
+	const rows = trail(answers);
+	for (const a of answers)
+		assert.deepEqual(rows(a).map((r) => [r.token_id, r.action, r.method, r.path, r.status, r.outcome, r.reason]),
+			[[a.holder.id, a.op.audit, a.op.method, a.target, a.status, 'allowed', null]], a.op.operation_id);
+});
