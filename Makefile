@@ -14,6 +14,13 @@ mandir ?= $(datadir)/man
 sysconfdir ?= /etc
 # Where the installed snippets look for the binaries' sockets (the setting socket_dir).
 SOCKETS ?= /run/postern
+# The web server's group: who may connect to them.
+WEB_GROUP ?= www-data
+unitdir ?= $(PREFIX)/lib/systemd/system
+sysusersdir ?= $(PREFIX)/lib/sysusers.d
+tmpfilesdir ?= $(PREFIX)/lib/tmpfiles.d
+bashcompdir ?= $(datadir)/bash-completion/completions
+zshcompdir ?= $(datadir)/zsh/site-functions
 
 # SANITIZE=address,undefined and COVERAGE=1 are builds of their own, beside the ordinary one.
 ifneq ($(SANITIZE),)
@@ -39,6 +46,7 @@ CPPFLAGS_ALL = -Ilib $(DEFINES) $(shell pkg-config --cflags $(PKGS)) $(CPPFLAGS)
 CFLAGS_ALL = -std=c11 -g $(OPTIMISE) $(HARDEN) $(WARN) -fPIE -pthread $(CFLAGS)
 LDFLAGS_ALL = $(OPTIMISE) -pie -pthread -Wl,-z,relro,-z,now,--as-needed $(LDFLAGS)
 LIBS = -lfcgi $(shell pkg-config --libs $(PKGS))
+CLI_LIBS = $(shell pkg-config --libs libcurl) # doctor asks the web server
 
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 LIB := $(BUILD)/lib/libpostern.a
@@ -158,11 +166,22 @@ install: all ## Install below PREFIX (DESTDIR is respected)
 	chmod 644 $(DESTDIR)$(datadir)/postern/nginx/*
 	$(CLI) config --sample > $(DESTDIR)$(sysconfdir)/postern/postern.conf.sample
 	for m in $(MAN); do install -D -m 644 $$m $(DESTDIR)$(mandir)/man$${m##*.}/$${m##*/} || exit 1; done
+	for b in $(notdir $(CGI)); do ln -sf postern-endpoint.8 $(DESTDIR)$(mandir)/man8/postern-$$b.8 || exit 1; done
+	install -d $(DESTDIR)$(bashcompdir) $(DESTDIR)$(zshcompdir)
+	$(CLI) completion bash > $(DESTDIR)$(bashcompdir)/postern
+	$(CLI) completion zsh > $(DESTDIR)$(zshcompdir)/_postern
+	scripts/units --binaries $(BUILD)/cgi --libexecdir $(libexecdir) --sysconfdir $(sysconfdir) --sockets $(SOCKETS) \
+		--webgroup $(WEB_GROUP) --units $(DESTDIR)$(unitdir) --sysusers $(DESTDIR)$(sysusersdir) --tmpfiles $(DESTDIR)$(tmpfilesdir)
 
 uninstall: ## Remove what `make install` put there; postern.conf stays
 	rm -f $(DESTDIR)$(bindir)/postern $(DESTDIR)$(sysconfdir)/postern/postern.conf.sample
 	rm -rf $(DESTDIR)$(libexecdir)/postern $(DESTDIR)$(datadir)/postern
 	for m in $(MAN); do rm -f $(DESTDIR)$(mandir)/man$${m##*.}/$${m##*/}; done
+	for b in $(notdir $(CGI)); do rm -f $(DESTDIR)$(mandir)/man8/postern-$$b.8; done
+	rm -f $(DESTDIR)$(bashcompdir)/postern $(DESTDIR)$(zshcompdir)/_postern
+	rm -rf $(DESTDIR)$(unitdir)/postern.target.wants
+	rm -f $(DESTDIR)$(unitdir)/postern@.service $(DESTDIR)$(unitdir)/postern@.socket $(DESTDIR)$(unitdir)/postern.target
+	rm -f $(DESTDIR)$(sysusersdir)/postern.conf $(DESTDIR)$(tmpfilesdir)/postern.conf
 	-rmdir --ignore-fail-on-non-empty $(DESTDIR)$(sysconfdir)/postern
 
 dist: ## dist/postern-VERSION.tar.gz from the last commit
@@ -199,7 +218,7 @@ $(BUILD)/cgi/%: $(BUILD)/obj/cgi/%.o $(LIB)
 $(BUILD)/cli/postern: $(call objects,$(CLI_SRC) $(CGI_SRC)) $(LIB)
 	@mkdir -p $(@D)
 	@echo '  LD    $@'
-	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) $(CLI_LIBS)
 
 $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(LIB)
 	@mkdir -p $(@D)

@@ -301,7 +301,7 @@ static void help_exits(FILE *out)
 
 /* ---- the man page ---- */
 
-static void man_text(FILE *out, const char *text)
+void man_text(FILE *out, const char *text)
 {
 	if (*text == '.' || *text == '\'')
 		fputs("\\&", out);
@@ -323,12 +323,12 @@ static void man_line(FILE *out, const char *line)
 
 static void man_examples(FILE *out, const char *lines)
 {
-	fputs(".PP\n.nf\n.RS\n", out);
+	fputs(".nf\n.RS\n", out);
 	each_line(out, lines, man_line);
 	fputs(".RE\n.fi\n", out);
 }
 
-static void man_entry(FILE *out, const char *name, const char *value, const char *about, const char *extra)
+void man_entry(FILE *out, const char *name, const char *value, const char *about, const char *extra)
 {
 	fputs(".TP\n\\fB", out);
 	man_text(out, name);
@@ -428,7 +428,8 @@ static void help_man(FILE *out)
 	for (size_t i = 0; i < sizeof environment / sizeof *environment; i++)
 		man_entry(out, environment[i].name, NULL, environment[i].about, "");
 	fputs(".SH FILES\n.TP\n.I /etc/postern/postern.conf\n"
-	      "Settings; \\fBpostern config \\-\\-sample\\fR explains each.\n", out);
+	      "Settings; \\fBpostern config \\-\\-sample\\fR explains each.\n"
+	      ".SH SEE ALSO\n.BR postern.conf (5),\n.BR postern\\-endpoint (8)\n", out);
 }
 
 /* ---- postern help ---- */

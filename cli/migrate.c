@@ -7,9 +7,11 @@
 #include <json-c/json.h>
 #include <libpq-fe.h>
 #include <openssl/evp.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct migration {
 	const struct cli *cli;
@@ -120,18 +122,41 @@ static bool digest_functions(struct migration *m)
 
 /* ---- the database ---- */
 
+/* Is the server on this machine, reached by its Unix socket, with nobody named to connect as? */
+static bool local_as_oneself(const struct config *config)
+{
+	PQconninfoOption *parts = PQconninfoParse(config->dsn_direct, NULL);
+	const char *host = getenv("PGHOST"), *user = getenv("PGUSER");
+
+	for (const PQconninfoOption *p = parts; p && p->keyword; p++) {
+		host = !strcmp(p->keyword, "host") && p->val ? p->val : host;
+		host = !strcmp(p->keyword, "hostaddr") && p->val ? p->val : host;
+		user = !strcmp(p->keyword, "user") && p->val ? p->val : user;
+	}
+	const bool is = parts && !user && (!host || !*host || *host == '/');
+	PQconninfoFree(parts);
+	return is;
+}
+
 PGconn *migrate_connect(const struct config *config, const char *dbname)
 {
 	enum { KEYS_MAX = 8 };
 	/* Of two equal keywords the later one holds: the connection string over ours, a dbname over its. */
 	const char *keys[KEYS_MAX] = { "connect_timeout", "fallback_application_name", "dbname", "client_encoding" };
 	const char *values[KEYS_MAX] = { "10", "postern migrate", config->dsn_direct, "UTF8" };
+	const struct passwd *postgres = geteuid() == 0 && local_as_oneself(config) ? getpwnam("postgres") : NULL;
+	PGconn *db = NULL;
 
 	if (dbname) {
 		keys[4] = "dbname";
 		values[4] = dbname;
 	}
-	return PQconnectdbParams(keys, values, 1);
+	/* PostgreSQL asks the kernel who connects, so being somebody else for that moment is enough. */
+	if (!postgres || seteuid(postgres->pw_uid) == 0)
+		db = PQconnectdbParams(keys, values, 1);
+	if (postgres && seteuid(0) != 0)
+		abort();
+	return db;
 }
 
 /* Line of the 1-based character `position`. */
@@ -388,18 +413,28 @@ static int apply(struct migration *m)
 	return rc;
 }
 
-static int foresee(struct migration *m)
+static int look(struct migration *m, size_t *next, bool *current)
 {
-	bool known = false, current = false;
-	size_t next = 0;
+	bool known = false;
 	int rc = execute(m, "BEGIN READ ONLY", NULL);
 
+	*next = 0;
+	*current = false;
 	if (rc == CLI_OK)
 		rc = recorded(m, &known);
 	if (rc == CLI_OK && known)
-		rc = find_next(m, &next);
+		rc = find_next(m, next);
 	if (rc == CLI_OK && known)
-		rc = functions_current(m, &current);
+		rc = functions_current(m, current);
+	return rc;
+}
+
+static int foresee(struct migration *m)
+{
+	bool current;
+	size_t next;
+	const int rc = look(m, &next, &current);
+
 	if (rc != CLI_OK)
 		return rc;
 	for (size_t i = next; i < m->migrations.count; i++)
@@ -412,31 +447,62 @@ static int foresee(struct migration *m)
 	return CLI_OK;
 }
 
+/* Files, digests and the connection. */
+static int open_migration(struct migration *m)
+{
+	const struct config *config = &m->cli->config;
+	int rc = sql_files_read(&m->migrations, config->sql_dir, "migrations", true);
+
+	if (rc == CLI_OK)
+		rc = sql_files_read(&m->functions, config->sql_dir, "functions", false);
+	if (rc == CLI_OK && (!(m->scopes = scopes_json()) || !digest_functions(m)))
+		rc = cli_error(CLI_FAILED, "out of memory");
+	if (rc == CLI_OK) {
+		m->db = migrate_connect(config, NULL);
+		if (PQstatus(m->db) != CONNECTION_OK)
+			rc = cli_error(CLI_UNREACHABLE, "%sThe setting dsn_direct (or dsn) says where the database is; postern init "
+			               "creates it.", PQerrorMessage(m->db));
+	}
+	return rc;
+}
+
+static void close_migration(struct migration *m)
+{
+	PQfinish(m->db); /* rolls back what was not committed */
+	json_object_put(m->scopes);
+	sql_files_free(&m->migrations);
+	sql_files_free(&m->functions);
+}
+
 int migrate_run(struct cli *cli, bool dry_run)
 {
-	const struct config *config = cli_config(cli);
 	struct migration m = { .cli = cli };
 	int rc;
 
-	if (!config)
+	if (!cli_config(cli))
 		return CLI_FAILED;
-	rc = sql_files_read(&m.migrations, config->sql_dir, "migrations", true);
+	rc = open_migration(&m);
 	if (rc == CLI_OK)
-		rc = sql_files_read(&m.functions, config->sql_dir, "functions", false);
-	if (rc == CLI_OK && (!(m.scopes = scopes_json()) || !digest_functions(&m)))
-		rc = cli_error(CLI_FAILED, "out of memory");
-	if (rc == CLI_OK) {
-		m.db = migrate_connect(config, NULL);
-		if (PQstatus(m.db) != CONNECTION_OK)
-			rc = cli_error(CLI_UNREACHABLE, "%sThe setting dsn_direct (or dsn) says where the database is; postern init "
-			               "creates it.", PQerrorMessage(m.db));
-		else
-			rc = dry_run ? foresee(&m) : apply(&m);
-	}
-	PQfinish(m.db); /* rolls back what was not committed */
-	json_object_put(m.scopes);
-	sql_files_free(&m.migrations);
-	sql_files_free(&m.functions);
+		rc = dry_run ? foresee(&m) : apply(&m);
+	close_migration(&m);
+	return rc;
+}
+
+int migrate_look(struct cli *cli, size_t *pending, bool *functions)
+{
+	struct migration m = { .cli = cli };
+	bool current = false;
+	size_t next = 0;
+	int rc;
+
+	if (!cli_config(cli))
+		return CLI_FAILED;
+	rc = open_migration(&m);
+	if (rc == CLI_OK)
+		rc = look(&m, &next, &current);
+	*pending = m.migrations.count - next;
+	*functions = !current;
+	close_migration(&m);
 	return rc;
 }
 

@@ -14,7 +14,12 @@
  */
 int migrate_run(struct cli *, bool dry_run);
 
-/* Connected with dsn_direct as the operator, or, with dbname, to another database of the same server. NULL when out of
- * memory; else check PQstatus. For PQfinish(). */
+/* What migrate would find to do: *pending migrations, and whether the functions are of another version. Changes nothing.
+ * Returns the exit code, after a message where it is not CLI_OK. */
+int migrate_look(struct cli *, size_t *pending, bool *functions);
+
+/* Connected with dsn_direct as the operator, or, with dbname, to another database of the same server. root, which is no role of
+ * PostgreSQL, connects to a local one as the user postgres does. NULL when out of memory; else check PQstatus. For
+ * PQfinish(). */
 struct pg_conn *migrate_connect(const struct config *, const char *dbname);
 #endif

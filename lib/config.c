@@ -364,16 +364,23 @@ void config_free(struct config *c)
 	*c = (struct config){ 0 };
 }
 
+bool config_describe(size_t i, struct setting_text *s)
+{
+	if (i >= SETTINGS)
+		return false;
+	*s = (struct setting_text){ .name = settings[i].name, .about = settings[i].about, .preset = settings[i].preset };
+	describe(&settings[i], s->takes, sizeof s->takes);
+	return true;
+}
+
 void config_print_sample(FILE *out)
 {
 	fputs("# postern.conf: settings of Postern. Lines are: name = value. Values may stand in double quotes, and must\n"
 	      "# where they hold \" #\". The environment, as POSTERN_<NAME IN CAPITALS>, goes over this file, and this\n"
 	      "# file over the defaults, which are shown here.\n", out);
-	for (size_t i = 0; i < SETTINGS; i++) {
-		char must[160];
-		describe(&settings[i], must, sizeof must);
-		fprintf(out, "\n# %s.\n# Takes %s.\n#%s = %s\n", settings[i].about, must, settings[i].name, settings[i].preset);
-	}
+	struct setting_text s;
+	for (size_t i = 0; config_describe(i, &s); i++)
+		fprintf(out, "\n# %s.\n# Takes %s.\n#%s = %s\n", s.about, s.takes, s.name, s.preset);
 }
 
 /* The parts of a connection string, those that libpq calls passwords masked. */

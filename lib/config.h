@@ -7,6 +7,7 @@
 #ifndef POSTERN_CONFIG_H
 #define POSTERN_CONFIG_H
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 
 enum log_format { LOG_TEXT = 0, LOG_JSON };
@@ -40,6 +41,10 @@ void config_free(struct config *);
 
 /* The table as a sample postern.conf (comments with meaning, unit, bounds; defaults commented out). */
 void config_print_sample(FILE *);
+/* The table for other readers: row `i`, texts in *s; false past the end. */
+struct setting_text { const char *name, *about, *preset; char takes[160]; };
+bool config_describe(size_t i, struct setting_text *s);
+
 /* The settings in force, one "name = value" a line; passwords in dsn masked. */
 void config_print(const struct config *, FILE *);
 #endif
