@@ -2,7 +2,9 @@
 #include "server.h"
 
 #include <errno.h>
+#include <fastcgi.h>
 #include <fcgiapp.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -12,12 +14,13 @@
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "http.h"
 #include "log.h"
 
-enum { HOUSEKEEPING_S = 5, STOP_RETRY_MS = 20, DISCARD_MAX = 64 << 20, BACKLOG = 512 };
+enum { HOUSEKEEPING_S = 5, STOP_RETRY_MS = 20, DISCARD_MAX = 64 << 20, BACKLOG = 512, PARAMS_MAX = 128 << 10, PEEK_RETRY_MS = 2 };
 
 struct server {
 	struct service *service;
@@ -141,16 +144,99 @@ static int accept_connection(struct worker *w)
 	return fd;
 }
 
+/*
+ * libfcgi believes every length it is told and aborts the process when there is no memory for it. So the start of a request
+ * is looked at before libfcgi reads it, and whoever sends anything but a responder's request whose parameters are as long as
+ * they say, and PARAMS_MAX at most, is hung up on.
+ */
+static bool pairs_fit(const unsigned char *at, size_t left)
+{
+	while (left) {
+		size_t both = 0;
+
+		for (int i = 0; i < 2; i++) {
+			size_t size = left && *at & 0x80 ? 4 : 1;
+
+			if (left < size)
+				return false;
+			both += size == 1 ? *at : (size_t)(*at & 0x7f) << 24 | (size_t)at[1] << 16 | (size_t)at[2] << 8 | at[3];
+			at += size;
+			left -= size;
+		}
+		if (both > left)
+			return false;
+		at += both;
+		left -= both;
+	}
+	return true;
+}
+
+enum look { LOOK_NONE = 0, LOOK_MORE, LOOK_REQUEST };
+
+/* Is this the start of a request? Gathers the parameters' pieces at the start of `data`. */
+static enum look look(unsigned char *data, size_t len)
+{
+	size_t at = 0, params = 0;
+	unsigned char id[2];
+
+	while (len - at >= 8) {
+		const unsigned char *head = data + at;
+		size_t size = (size_t)head[4] << 8 | head[5], whole = 8 + size + head[6];
+
+		if (!at)
+			memcpy(id, head + 2, 2);
+		if (head[0] != FCGI_VERSION_1 || head[1] != (at ? FCGI_PARAMS : FCGI_BEGIN_REQUEST) || memcmp(id, head + 2, 2) != 0)
+			return LOOK_NONE;
+		if (at && !size)
+			return pairs_fit(data, params) ? LOOK_REQUEST : LOOK_NONE;
+		if (len - at < whole)
+			return LOOK_MORE;
+		if (at) {
+			memmove(data + params, head + 8, size);
+			params += size;
+		} else if (size != 8 || head[8] != 0 || head[9] != FCGI_RESPONDER) {
+			return LOOK_NONE;
+		}
+		at += whole;
+	}
+	return LOOK_MORE;
+}
+
+/* Wait for the start of a request and judge it, without taking it from the socket. */
+static bool request_comes(int fd, unsigned char *data, int timeout_s)
+{
+	struct timespec pause = { .tv_nsec = PEEK_RETRY_MS * 1000000L };
+	struct pollfd peer = { .fd = fd, .events = POLLRDHUP };
+
+	for (int waited_ms = 0; waited_ms < timeout_s * 1000; waited_ms += PEEK_RETRY_MS) {
+		bool over = poll(&peer, 1, 0) > 0; /* first: what was sent before the end is then all there */
+		ssize_t len = recv(fd, data, PARAMS_MAX, MSG_PEEK);
+		enum look found = len > 0 ? look(data, (size_t)len) : LOOK_NONE;
+
+		if (len < 0 && errno == EINTR)
+			continue;
+		if (found != LOOK_MORE || over || len == PARAMS_MAX)
+			return found == LOOK_REQUEST;
+		nanosleep(&pause, NULL); /* rare: web servers send this in one piece, and poll cannot wait for more of it */
+	}
+	return false;
+}
+
 static void *work(void *arg)
 {
 	struct worker *w = arg;
 	struct arena *arena = arena_new();
+	unsigned char *peeked = malloc(PARAMS_MAX);
 	struct reply reply;
 	FCGX_Request fcgi;
 	int fd;
 
 	reply_init(&reply);
-	while (arena && (fd = accept_connection(w)) >= 0) {
+	while (arena && peeked && (fd = accept_connection(w)) >= 0) {
+		if (!request_comes(fd, peeked, w->server->service->config->io_timeout_s)) {
+			close(fd);
+			continue;
+		}
 		/* An open connection to a request that libfcgi keeps: that is how it is given one accepted elsewhere. When what
 		 * comes over it is no request, libfcgi closes it and asks our invalid socket for the next, which fails at once. */
 		FCGX_InitRequest(&fcgi, -1, FCGI_FAIL_ACCEPT_ON_INTR);
@@ -163,6 +249,7 @@ static void *work(void *arg)
 	}
 	reply_free(&reply);
 	arena_free(arena);
+	free(peeked);
 	atomic_fetch_sub(&w->server->running, 1);
 	return NULL;
 }
