@@ -64,7 +64,7 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 		WHEN least_rank = 3 AND b.account_id > 0 THEN 'bound'
 		WHEN b.rank < 3 AND b.account_id = 0 AND NOT own THEN 'no_account'
 		WHEN NOT gate.holds(b.scopes, wanted, no_wild, b.rank)
-		  OR NOT gate.holds(b.role_scopes, wanted, no_wild, b.rank)
+		  OR NOT gate.holds(b.role_scopes, wanted, no_wild, b.owner_rank)
 		  OR NOT coalesce(gate.holds(b.cap_scopes, wanted, no_wild, b.rank), true) THEN 'scope'
 		WHEN gate.denies(b.deny, wanted) THEN 'denied'
 	END
