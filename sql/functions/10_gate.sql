@@ -264,6 +264,22 @@ LANGUAGE sql STABLE AS $$
 	       ELSE gate.holds(held, wanted, coalesce((SELECT s.no_wild FROM postern.scopes s WHERE s.scope = wanted), false), rank)
 	       END
 $$;
+-- How many letters to add, drop or change (Levenshtein), to name what was probably meant.
+CREATE FUNCTION gate.distance(a text, b text) RETURNS int
+LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+	above int[] := ARRAY(SELECT generate_series(0, length(b)));
+	line int[];
+BEGIN
+	FOR i IN 1 .. length(a) LOOP
+		line := ARRAY[i];
+		FOR j IN 1 .. length(b) LOOP
+			line := line || least(above[j + 1] + 1, line[j] + 1, above[j] + (substr(a, i, 1) <> substr(b, j, 1))::int);
+		END LOOP;
+		above := line;
+	END LOOP;
+	RETURN above[length(b) + 1];
+END $$;
 -- 422 naming the first scope that does not exist; patterns must match something.
 CREATE FUNCTION gate.check_scopes(field text, wanted text[]) RETURNS void
 LANGUAGE plpgsql STABLE AS $$
@@ -274,7 +290,7 @@ BEGIN
 	FOREACH w IN ARRAY coalesce(wanted, '{}') LOOP
 		IF w <> '*' AND NOT EXISTS (SELECT FROM postern.scopes s WHERE s.scope = w OR s.resource || ':*' = w) THEN
 			SELECT s.scope INTO near FROM postern.scopes s
-			WHERE s.resource = split_part(w, ':', 1) ORDER BY s.scope LIMIT 1;
+			WHERE gate.distance(s.scope, w) <= 1 + length(w) / 6 ORDER BY gate.distance(s.scope, w), s.scope LIMIT 1;
 			PERFORM gate.invalid(field, format('there is no scope "%s"; %s', w,
 				CASE WHEN near IS NULL THEN 'a scope is <resource>:<verb>, <resource>:* or *' ELSE 'did you mean "' || near || '"?' END));
 		END IF;
