@@ -23,10 +23,11 @@ CREATE FUNCTION tokens."create"(c postern.caller, o text, b jsonb) RETURNS poste
 LANGUAGE plpgsql AS $$
 DECLARE
 	u postern.users;
-	v_rank int;
-	v_role_scopes text[];
+	r postern.roles;
+	v_rank int;                                    -- the owner's
 	v_account bigint := users.account_of(c, b);
 	v_role text := b ->> 'role';
+	v_cap text;                                    -- the minter's role cap: taken over unless a lesser role is named
 	v_scopes text[] := gate.given_list(b, 'scopes', NULL);
 	v_deny text[] := gate.given_list(b, 'deny', '{}');
 	v_ips cidr[] := gate.given_list(b, 'allowed_ips', c.allowed_ips::text[])::cidr[];
@@ -38,18 +39,24 @@ DECLARE
 	w text;
 	net cidr;
 BEGIN
-	SELECT * INTO u FROM postern.users x
-	WHERE CASE WHEN b ? 'user_id' THEN x.id = (b ->> 'user_id')::bigint
-	           WHEN b ? 'owner' THEN x.username = b ->> 'owner' ELSE x.id = c.user_id END;
-	IF NOT FOUND THEN
-		PERFORM gate.invalid(CASE WHEN b ? 'user_id' THEN 'user_id' ELSE 'owner' END,
-			CASE WHEN b ? 'user_id' OR b ? 'owner' THEN 'there is no such user' ELSE 'is required: the user who owns the token' END);
-	ELSIF b ? 'user_id' AND b ? 'owner' AND u.username <> b ->> 'owner' THEN
-		PERFORM gate.invalid('owner', 'is not the user of user_id; give one of the two');
-	ELSIF u.status <> 'active' THEN
-		PERFORM gate.fail(409, 'the user is suspended');
+	IF b ? 'user_id' OR b ? 'owner' THEN
+		SELECT * INTO u FROM postern.users x
+		WHERE CASE WHEN b ? 'user_id' THEN x.id = (b ->> 'user_id')::bigint ELSE x.username = b ->> 'owner' END;
+		IF NOT FOUND THEN
+			PERFORM gate.invalid(CASE WHEN b ? 'user_id' THEN 'user_id' ELSE 'owner' END, 'there is no such user');
+		ELSIF b ? 'user_id' AND b ? 'owner' AND u.username <> b ->> 'owner' THEN
+			PERFORM gate.invalid('owner', 'is not the user of user_id; give one of the two');
+		ELSIF u.status <> 'active' THEN
+			PERFORM gate.fail(409, 'the user is suspended');
+		END IF;
+		v_rank := (SELECT rank FROM postern.roles WHERE name = u.role);
+	ELSIF c.user_id IS NULL THEN
+		PERFORM gate.invalid('owner', 'is required: the user who owns the token');
+	ELSE -- the caller, as the gate knows it: the row of an administrator bound to an account is not the account's to see
+		u.id := c.user_id;
+		u.account_id := c.account_id;
+		v_rank := c.rank;
 	END IF;
-	SELECT rank, scopes INTO v_rank, v_role_scopes FROM postern.roles WHERE name = u.role;
 
 	-- account: a user's token reaches that user's account only; an administrator's is bound to one or to none
 	IF v_rank < 3 THEN
@@ -62,13 +69,18 @@ BEGIN
 	END IF;
 
 	-- role and scopes
+	v_cap := (SELECT t.role FROM postern.tokens t WHERE t.id = c.token_id);
 	IF v_role IS NOT NULL THEN
-		SELECT r.rank, r.scopes INTO v_rank, v_role_scopes FROM postern.roles r WHERE r.name = v_role AND r.rank <= v_rank;
+		SELECT * INTO r FROM postern.roles x WHERE x.name = v_role;
 		IF NOT FOUND THEN
-			PERFORM gate.invalid('role', CASE WHEN EXISTS (SELECT FROM postern.roles WHERE name = v_role)
-				THEN 'is more than the owner''s role' ELSE format('there is no role "%s"', v_role) END);
+			PERFORM gate.invalid('role', format('there is no role "%s"', v_role));
+		ELSIF r.rank > v_rank THEN
+			PERFORM gate.invalid('role', 'is more than the owner''s role');
+		ELSIF r.rank > c.rank OR (v_cap IS NOT NULL
+		      AND EXISTS (SELECT FROM unnest(r.scopes) s WHERE NOT gate.covers(c.role_scopes, s, c.rank))) THEN
+			PERFORM gate.invalid('role', 'is more than your token''s own role');
 		END IF;
-		v_scopes := coalesce(v_scopes, v_role_scopes);
+		v_scopes := coalesce(v_scopes, r.scopes);
 	END IF;
 	IF v_scopes IS NULL OR v_scopes = '{}' THEN
 		PERFORM gate.invalid('scopes', 'is required: a list such as ["domains:read"], or give role for all that a role has');
@@ -110,7 +122,7 @@ BEGIN
 	BEGIN
 		INSERT INTO postern.tokens (account_id, user_id, name, role, scopes, deny, allowed_ips, rate_limit, action_limit,
 			expires_at, parent_id)
-		VALUES (v_account, u.id, b ->> 'name', v_role, v_scopes, v_deny, v_ips, v_rate, v_actions, v_expires, c.token_id)
+		VALUES (v_account, u.id, b ->> 'name', coalesce(v_role, v_cap), v_scopes, v_deny, v_ips, v_rate, v_actions, v_expires, c.token_id)
 		RETURNING id INTO v_id;
 	EXCEPTION WHEN unique_violation THEN
 		PERFORM gate.fail(409, 'the owner has a token of this name', jsonb_build_object('name', 'is taken'));
@@ -196,6 +208,11 @@ LANGUAGE plpgsql STABLE AS $$
 DECLARE
 	w text;
 BEGIN
+	-- an owner whom the caller cannot see is an administrator
+	IF least(coalesce((SELECT r.rank FROM postern.users u JOIN postern.roles r ON r.name = u.role WHERE u.id = t.user_id), 3),
+	         (SELECT r.rank FROM postern.roles r WHERE r.name = t.role)) > c.rank THEN
+		PERFORM gate.fail(403, 'the token holds more than yours; only its own key or a wider token can rotate it');
+	END IF;
 	FOREACH w IN ARRAY t.scopes LOOP
 		IF NOT (gate.covers(c.scopes, w, c.rank) AND gate.covers(c.role_scopes, w, c.rank))
 		   OR NOT t.deny @> c.deny THEN
