@@ -301,7 +301,8 @@ static void check_object(struct request *r, struct json_object *given)
 	if (r->route->does == DO_PATCH)
 		return;
 	for (const struct field *f = fields; flag && f->name; f++) {
-		bool given_here = json_object_object_get_ex(r->body, f->name, NULL);
+		bool given_here = json_object_object_get_ex(given, f->name, NULL) ||
+		                  (f->spelling && json_object_object_get_ex(given, f->spelling, NULL));
 
 		if (given_here || !(f->flags & flag))
 			continue;
