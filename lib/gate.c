@@ -336,9 +336,15 @@ static void run_batch(struct gate *gate, struct entry **batch, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		batch[i]->verdict->db = status;
 		batch[i]->verdict->error = error;
-		if (status != DB_OK)
+	}
+	for (size_t row = 0; row < n && status == DB_OK; row++) { /* in the order of their tokens; column 0 says whose it is */
+		size_t i = (size_t)db_get_int4(result, (int)row, 0, 0) - 1;
+
+		if (i >= n) {
+			release(shared);
 			continue;
-		take_row(batch[i], result, (int)i);
+		}
+		take_row(batch[i], result, (int)row);
 		if (batch[i]->verdict->reason && batch[i]->request->caller.recognised)
 			atomic_store(&gate->refusals, true);
 		if (arena_defer(batch[i]->request->arena, release, shared) != 0)
@@ -483,7 +489,7 @@ void gate_read_arguments(struct request *r, const char **op, const char **id, in
 	} else if (r->route->does == DO_GET) {
 		*op = "get";
 	} else if (r->route->does == DO_READ) {
-		*op = r->route->call;
+		*op = r->route->call ? r->route->call : ""; /* "": what it answers is not in the database */
 		*args = "{}";
 	} else {
 		*op = "";

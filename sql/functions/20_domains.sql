@@ -4,11 +4,10 @@ CREATE SCHEMA domains AUTHORIZATION postern_owner;
 SET LOCAL ROLE postern_owner;
 
 CREATE VIEW domains.item AS
-SELECT d.id, d.domain, d.domain AS domain_unicode, d.account_id,
-       (SELECT a.username FROM postern.accounts a WHERE a.id = d.account_id) AS account,
+SELECT d.id, d.domain, d.domain AS domain_unicode, d.account_id, a.username AS account,
        d.type, d.document_root, d.ssl_status, d.status, d.mail_enabled, d.managed, d.created_at, d.updated_at,
        d.version, d.account_id AS tenant
-FROM postern.domains d;
+FROM postern.domains d LEFT JOIN postern.accounts a ON a.id = d.account_id;
 
 -- Does another account hold this name or one above it? Answers for the whole installation, and says no more.
 CREATE FUNCTION domains.held_elsewhere(p_domain text, p_account bigint) RETURNS boolean

@@ -38,6 +38,11 @@ BEGIN
 	EXECUTE format('ALTER ROLE %s SET statement_timeout = ''15s''', login);
 	EXECUTE format('ALTER ROLE %s SET lock_timeout = ''10s''', login);
 	EXECUTE format('ALTER ROLE %s SET idle_in_transaction_session_timeout = ''30s''', login);
+	-- admission joins a handful of rows by key: nested loops are right however large the tables are and however old their
+	-- statistics; a plan made on an empty installation must not stay a hash join for ever
+	EXECUTE format('ALTER ROLE %s SET enable_hashjoin = off', login);
+	EXECUTE format('ALTER ROLE %s SET enable_mergejoin = off', login);
+	EXECUTE format('ALTER ROLE %s SET enable_seqscan = off', login);
 	EXECUTE format('REVOKE ALL ON SCHEMA %s FROM PUBLIC', schema);
 	EXECUTE format('GRANT USAGE ON SCHEMA %s TO %s, postern_cli, postern_gate, postern_tenant, postern_operator', schema, login);
 	EXECUTE format('GRANT USAGE ON SCHEMA gate TO %s', login);
@@ -185,7 +190,8 @@ GRANT EXECUTE ON FUNCTION @schema@.@side@_read(bigint, text, text, int, jsonb),
 	END LOOP;
 
 	template := $t$
--- Admit a batch. Every array has one element per request, in order of arrival; `n` numbers them from 1.
+-- Admit a batch. Every array has one element per request, in order of arrival; `n` numbers them from 1. Rows come back in
+-- the order of their tokens.
 CREATE FUNCTION @schema@.serve(
 	p_key text[], p_digest bytea[], p_ip text[], p_insecure boolean[],              -- who asks, from where
 	p_wanted text[], p_no_wild boolean[], p_rank int[], p_admin boolean[], p_own boolean[], p_heavy boolean[], -- what it takes
@@ -200,6 +206,17 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $f$
 DECLARE
 	v_now timestamptz := postern.clock();
 	v_begin timestamptz := clock_timestamp();
+	e record;
+	v_page @schema@.page;
+	v_token uuid;              -- whose requests are being counted: they come together, in order of arrival
+	v_calls int := 0;          -- how many of them passed
+	v_actions int := 0;        -- and how many of those were heavy actions
+	v_account bigint;          -- of the object touched
+	v_row boolean;             -- whether this request gets its row now
+	u_token uuid[] := '{}';
+	u_calls int[] := '{}';
+	u_actions int[] := '{}';
+	u_ip inet[] := '{}';
 BEGIN
 	IF EXISTS (SELECT FROM postern.refusals f WHERE f.window_start <= v_now - interval '60 s') THEN
 		PERFORM gate.settle();
@@ -209,99 +226,134 @@ BEGIN
 		SELECT k.token_id FROM unnest(p_key, p_digest) x (key, digest)
 		JOIN postern.keys k ON k.key_id = x.key AND k.digest IN (substr(x.digest, 1, 32), substr(x.digest, 33, 32)))
 	ORDER BY r.token_id FOR UPDATE;
-	RETURN QUERY
-	WITH entry AS MATERIALIZED (
-		SELECT x.*, b, b.token_id, b.rate_limit, b.action_limit,
+	FOR e IN
+		SELECT x.n::int, x.ip::inet, x.heavy, x.op, x.id, x.lim, x.args, x.match, x.early, x.early_reason, x.later, x.request_id,
+			x.method, x.path, x.action, x.agent, x.elapsed_us,
+			b AS bearer, b.token_id, b.token_name, b.account_id, b.user_id, b.username, b.rank, b.rate_limit, b.action_limit, b.scopes,
 			CASE WHEN b.token_id IS NULL THEN 'unknown'
-			ELSE gate.judge(b, v_now, x.ip::inet, x.insecure, x.wanted, x.no_wild, x.rank, x.admin, x.own) END AS refusal
+			ELSE gate.judge(b, v_now, x.ip::inet, x.insecure, x.wanted, x.no_wild, x.rank, x.admin, x.own) END AS refusal,
+			CASE WHEN r.window_start > v_now - interval '60 s' THEN r.used ELSE 0 END AS used,
+			CASE WHEN r.window_start > v_now - interval '60 s' THEN r.window_start ELSE v_now END AS since,
+			CASE WHEN r.action_window_start > v_now - interval '60 s' THEN r.action_used ELSE 0 END AS action_used,
+			CASE WHEN r.action_window_start > v_now - interval '60 s' THEN r.action_window_start ELSE v_now END AS action_since
 		FROM unnest(p_key, p_digest, p_ip, p_insecure, p_wanted, p_no_wild, p_rank, p_admin, p_own, p_heavy, p_op, p_id,
 			p_limit, p_args, p_match, p_refused, p_refusal, p_later, p_request_id, p_method, p_path, p_action, p_agent, p_elapsed_us)
 			WITH ORDINALITY AS x (key, digest, ip, insecure, wanted, no_wild, rank, admin, own, heavy, op, id, lim, args, match,
 			early, early_reason, later, request_id, method, path, action, agent, elapsed_us, n)
 		LEFT JOIN gate.bearer b ON b.key_id = x.key AND b.digest IN (substr(x.digest, 1, 32), substr(x.digest, 33, 32))
-	), rate AS MATERIALIZED ( -- what each token has used of its present windows
-		SELECT r.token_id,
-			CASE WHEN r.window_start > v_now - interval '60 s' THEN r.window_start END AS since,
-			CASE WHEN r.window_start > v_now - interval '60 s' THEN r.used ELSE 0 END AS used,
-			CASE WHEN r.action_window_start > v_now - interval '60 s' THEN r.action_window_start END AS action_since,
-			CASE WHEN r.action_window_start > v_now - interval '60 s' THEN r.action_used ELSE 0 END AS action_used
-		FROM postern.rates r WHERE r.token_id IN (SELECT e.token_id FROM entry e)
-	), heavy AS ( -- the heavy actions' own bucket first, so that one it refuses uses up no call
-		SELECT e.*, r.since, r.used, r.action_since, r.action_used,
-			CASE WHEN e.refusal IS NULL AND e.heavy AND r.action_used + row_number() OVER
-				(PARTITION BY e.token_id, e.refusal IS NULL AND e.heavy ORDER BY e.n) > e.action_limit
-			THEN 'action_limit' ELSE e.refusal END AS refusal2
-		FROM entry e LEFT JOIN rate r ON r.token_id = e.token_id
-	), counted AS MATERIALIZED (
-		SELECT h.*,
-			CASE WHEN h.refusal2 IS NULL AND h.used + h.place > h.rate_limit THEN 'rate_limit' ELSE h.refusal2 END AS why
-		FROM (SELECT h.*, row_number() OVER (PARTITION BY h.token_id, h.refusal2 IS NULL ORDER BY h.n) AS place FROM heavy h) h
-	), counts AS (
-		UPDATE postern.rates r SET
-			window_start = coalesce(g.since, v_now), used = g.used + g.calls,
-			action_window_start = CASE WHEN g.actions > 0 THEN coalesce(g.action_since, v_now) ELSE r.action_window_start END,
-			action_used = CASE WHEN g.actions > 0 THEN g.action_used + g.actions ELSE r.action_used END,
-			last_used_at = v_now, last_used_ip = g.ip::inet
-		FROM (SELECT c.token_id, min(c.since) AS since, min(c.used) AS used, count(*) AS calls,
-				count(*) FILTER (WHERE c.heavy) AS actions, min(c.action_since) AS action_since, min(c.action_used) AS action_used,
-				(array_agg(c.ip ORDER BY c.n DESC))[1] AS ip
-			FROM counted c WHERE c.why IS NULL GROUP BY c.token_id) g
-		WHERE r.token_id = g.token_id
-	), flood AS ( -- refusals of recognised tokens: counted, so that only the first of a window gets a row
-		INSERT INTO postern.refusals AS f (token_id, reason, account_id, token_name, user_id, username, window_start, count)
-		SELECT c.token_id, c.why, (c.b).account_id, (c.b).token_name, (c.b).user_id, (c.b).username, v_now, count(*)
-		FROM counted c WHERE c.token_id IS NOT NULL AND c.why IS NOT NULL
-		GROUP BY c.token_id, c.why, (c.b).account_id, (c.b).token_name, (c.b).user_id, (c.b).username ORDER BY c.token_id, c.why
-		ON CONFLICT (token_id, reason) DO UPDATE SET count = f.count + excluded.count
-		RETURNING f.token_id, f.reason, xmax = 0 AS opened
-	), answered AS MATERIALIZED (
-		SELECT c.*,
-			CASE WHEN c.why IS NULL AND c.early IS NULL AND c.op IN ('list', 'get') AND NOT c.foreign_cursor THEN
-				CASE WHEN (c.b).rank = 3 AND (c.b).account_id = 0
-				THEN @schema@.operator_read(0, c.op, c.id, c.lim, c.args::jsonb)
-				ELSE @schema@.tenant_read((c.b).account_id, c.op, c.id, c.lim, c.args::jsonb) END
-			END AS page,
-			CASE WHEN c.why IS NULL AND c.early IS NULL AND c.op NOT IN ('', 'list', 'get') THEN
-				CASE WHEN (c.b).rank = 3 AND (c.b).account_id = 0
-				THEN @schema@.operator_call(gate.caller(c.b, c.ip::inet, c.request_id::uuid), c.op, c.args::jsonb)
-				ELSE @schema@.tenant_call(gate.caller(c.b, c.ip::inet, c.request_id::uuid), c.op, c.args::jsonb) END
-			END AS doc
-		FROM (SELECT c.*, coalesce(c.op = 'list' AND c.match <> (c.b).account_id::text, false) AS foreign_cursor FROM counted c) c
-		OFFSET 0
-	), judged AS MATERIALIZED (
-		SELECT a.*,
-			CASE WHEN a.why IS NOT NULL THEN gate.status_of(a.why)
-			WHEN a.early IS NOT NULL THEN a.early
-			WHEN a.foreign_cursor THEN 400
-			WHEN a.op = 'get' AND coalesce(array_length((a.page).rows, 1), 0) = 0 THEN 404
-			WHEN a.op = 'get' AND a.match IN (@version@, '*') THEN 304
-			ELSE 200 END AS status,
-			coalesce(a.why, a.early_reason, CASE WHEN a.foreign_cursor THEN 'cursor' END) AS reason
-		FROM answered a
-	), trail AS (
-		INSERT INTO postern.audit (account_id, at, request_id, actor, token_id, token_name, user_id, username, resource, verb,
-			object_id, method, path, status, outcome, reason, duration_us, ip, user_agent)
-		SELECT coalesce(@row_tenant@, (j.b).account_id), v_now, j.request_id::uuid, 'token', j.token_id, (j.b).token_name, (j.b).user_id,
-			(j.b).username, split_part(j.action, '.', 1), split_part(j.action, '.', 2),
-			CASE WHEN j.op <> 'list' THEN regexp_replace(j.id, '\w{50,}', '***', 'g') END, -- as http_scrub: a token is no id
-			j.method, j.path, j.status, gate.outcome(j.status), j.reason,
-			j.elapsed_us + (extract(epoch FROM clock_timestamp() - v_begin) * 1000000)::bigint, j.ip::inet, j.agent
-		FROM judged j
-		WHERE j.token_id IS NOT NULL
-		  AND CASE WHEN j.why IS NULL THEN j.early IS NOT NULL OR NOT j.later
-		      ELSE (j.token_id, j.why) IN (SELECT f.token_id, f.reason FROM flood f WHERE f.opened)
-		       AND j.n = (SELECT min(o.n) FROM judged o WHERE o.token_id = j.token_id AND o.why = j.why) END
-	)
-	SELECT j.n::int, j.status, j.reason, j.token_id, (j.b).token_name, (j.b).account_id,
-		CASE WHEN j.heavy THEN j.action_limit ELSE j.rate_limit END,
-		greatest(CASE WHEN j.heavy THEN j.action_limit - j.action_used ELSE j.rate_limit - j.used END
-			- CASE WHEN j.why IS NULL THEN CASE WHEN j.heavy THEN 1 ELSE j.place END
-			       ELSE (SELECT count(*) FROM counted o WHERE o.token_id = j.token_id AND o.why IS NULL AND o.n < j.n
-			             AND (o.heavy OR NOT j.heavy)) END, 0)::int,
-		ceil(extract(epoch FROM coalesce(CASE WHEN j.heavy THEN j.action_since ELSE j.since END, v_now) + interval '60 s'))::bigint,
-		CASE WHEN j.status = 403 THEN (j.b).scopes END, (j.b).rank,
-		(j.page).total, (j.page).rows, j.doc::text
-	FROM judged j ORDER BY j.n;
+		LEFT JOIN postern.rates r ON r.token_id = b.token_id
+		ORDER BY b.token_id, x.n
+	LOOP
+		IF e.token_id IS DISTINCT FROM v_token THEN
+			v_token := e.token_id;
+			v_calls := 0;
+			v_actions := 0;
+		END IF;
+		n := e.n;
+		token_id := e.token_id;
+		token_name := e.token_name;
+		account_id := e.account_id;
+		rank := e.rank;
+		rows := NULL;
+		total := NULL;
+		doc := NULL;
+		held := NULL;
+		v_account := e.account_id;
+
+		-- the limits: the heavy actions' bucket first, so that what it refuses uses up no call
+		reason := e.refusal;
+		IF reason IS NULL AND e.heavy AND e.action_used + v_actions >= e.action_limit THEN
+			reason := 'action_limit';
+		ELSIF reason IS NULL AND e.used + v_calls >= e.rate_limit THEN
+			reason := 'rate_limit';
+		END IF;
+
+		IF reason IS NOT NULL THEN
+			-- a flood of refusals: counted, only the first of a window gets a row
+			status := gate.status_of(reason);
+			v_row := false;
+			IF status = 403 THEN
+				held := e.scopes;
+			END IF;
+			IF e.token_id IS NOT NULL THEN
+				INSERT INTO postern.refusals AS f (token_id, reason, account_id, token_name, user_id, username, window_start, count)
+				VALUES (e.token_id, serve.reason, e.account_id, e.token_name, e.user_id, e.username, v_now, 1)
+				ON CONFLICT (token_id, reason) DO UPDATE SET count = f.count + 1
+				RETURNING f.count = 1 INTO v_row;
+			END IF;
+		ELSE
+			v_calls := v_calls + 1;
+			IF e.heavy THEN
+				v_actions := v_actions + 1;
+			END IF;
+			IF v_calls = 1 THEN
+				u_token := u_token || e.token_id;
+				u_calls := u_calls || 1;
+				u_actions := u_actions || v_actions;
+				u_ip := u_ip || e.ip;
+			ELSE
+				u_calls[cardinality(u_calls)] := v_calls;
+				u_actions[cardinality(u_actions)] := v_actions;
+				u_ip[cardinality(u_ip)] := e.ip;
+			END IF;
+
+			-- what it asks for
+			status := 200;
+			v_row := NOT e.later;
+			IF e.early IS NOT NULL THEN
+				status := e.early;
+				reason := e.early_reason;
+				v_row := true;
+			ELSIF e.op = 'list' AND e.match <> e.account_id::text THEN
+				status := 400;
+				reason := 'cursor';
+				v_row := true;
+			ELSIF e.op IN ('list', 'get') THEN
+				IF e.rank = 3 AND e.account_id = 0 THEN
+					v_page := @schema@.operator_read(0, e.op, e.id, e.lim, e.args::jsonb);
+				ELSE
+					v_page := @schema@.tenant_read(e.account_id, e.op, e.id, e.lim, e.args::jsonb);
+				END IF;
+				rows := v_page.rows;
+				total := v_page.total;
+				@judge_get@
+			ELSIF e.op <> '' THEN
+				IF e.rank = 3 AND e.account_id = 0 THEN
+					doc := @schema@.operator_call(gate.caller(e.bearer, e.ip, e.request_id::uuid), e.op, e.args::jsonb);
+				ELSE
+					doc := @schema@.tenant_call(gate.caller(e.bearer, e.ip, e.request_id::uuid), e.op, e.args::jsonb);
+				END IF;
+			END IF;
+		END IF;
+
+		-- of the bucket that decided
+		IF e.heavy AND reason IS DISTINCT FROM 'rate_limit' THEN
+			rate_limit := e.action_limit;
+			remaining := greatest(e.action_limit - e.action_used - v_actions, 0);
+			reset_at := ceil(extract(epoch FROM e.action_since)) + 60;
+		ELSE
+			rate_limit := e.rate_limit;
+			remaining := greatest(e.rate_limit - e.used - v_calls, 0);
+			reset_at := ceil(extract(epoch FROM e.since)) + 60;
+		END IF;
+		IF v_row THEN
+			INSERT INTO postern.audit (account_id, at, request_id, actor, token_id, token_name, user_id, username, resource, verb,
+				object_id, method, path, status, outcome, reason, duration_us, ip, user_agent)
+			VALUES (v_account, v_now, e.request_id::uuid, 'token', e.token_id, e.token_name, e.user_id, e.username,
+				split_part(e.action, '.', 1), split_part(e.action, '.', 2), CASE WHEN e.op <> 'list' THEN e.id END, e.method, e.path,
+				serve.status, gate.outcome(serve.status), serve.reason,
+				e.elapsed_us + (extract(epoch FROM clock_timestamp() - v_begin) * 1000000)::bigint, e.ip, e.agent);
+		END IF;
+		RETURN NEXT;
+	END LOOP;
+	UPDATE postern.rates r SET
+		window_start = CASE WHEN r.window_start > v_now - interval '60 s' THEN r.window_start ELSE v_now END,
+		used = CASE WHEN r.window_start > v_now - interval '60 s' THEN r.used ELSE 0 END + g.calls,
+		action_window_start = CASE WHEN g.actions = 0 OR r.action_window_start > v_now - interval '60 s' THEN r.action_window_start ELSE v_now END,
+		action_used = CASE WHEN g.actions = 0 OR r.action_window_start > v_now - interval '60 s' THEN r.action_used ELSE 0 END + g.actions,
+		last_used_at = v_now, last_used_ip = g.ip
+	FROM unnest(u_token, u_calls, u_actions, u_ip) AS g (token_id, calls, actions, ip)
+	WHERE r.token_id = g.token_id;
 END $f$;
 
 -- One change of an admitted request, with its audit row and event: all or nothing. Raises class PN (gate.fail) or what
@@ -389,9 +441,14 @@ BEGIN
 	RETURN QUERY SELECT r.id, r.account_id, r.rows, r.doc::text;
 END $f$;
 	$t$;
-	template := replace(template, '@version@', CASE WHEN e.base_table IS NULL THEN '''''' ELSE '(((a.page).rows)[1]).version::text' END);
-	template := replace(template, '@row_tenant@', CASE WHEN e.base_table IS NULL THEN 'NULL'
-		ELSE 'CASE WHEN j.op = ''get'' THEN (((j.page).rows)[1]).tenant END' END);
+	template := replace(template, '@judge_get@', CASE WHEN e.base_table IS NOT NULL THEN $t$IF e.op = 'get' AND coalesce(cardinality(rows), 0) = 0 THEN
+					status := 404;
+				ELSIF e.op = 'get' THEN
+					v_account := rows[1].tenant;
+					IF e.match IN (rows[1].version::text, '*') THEN
+						status := 304;
+					END IF;
+				END IF;$t$ ELSE '' END);
 	template := replace(replace(template, '@item@', item), '@schema@', schema);
 	EXECUTE template;
 	FOR f IN SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = e.name::regnamespace
