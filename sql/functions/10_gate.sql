@@ -16,6 +16,13 @@ BEGIN
 	PERFORM gate.fail(422, field || ': ' || message, jsonb_build_object(field, message));
 END $$;
 
+-- Dependants for people: the first names, and how many more there are. Null where there are none.
+CREATE FUNCTION gate.some_of(names text[], total bigint) RETURNS text
+LANGUAGE sql IMMUTABLE AS $$
+	SELECT nullif(array_to_string(names, ', ') || CASE WHEN total > cardinality(names)
+		THEN format(' and %s more', total - cardinality(names)) ELSE '' END, '')
+$$;
+
 -- Everything the gate knows of a key, joined.
 CREATE VIEW gate.bearer AS
 SELECT k.key_id, k.digest, k.expires_at AS key_expires_at,

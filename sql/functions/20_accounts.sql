@@ -73,7 +73,10 @@ DECLARE
 BEGIN
 	IF v_domains + v_users + v_tokens > 0 AND NOT coalesce((b ->> 'cascade')::boolean, false) THEN
 		PERFORM gate.fail(409, format('the account still owns %s domains, %s users and %s tokens; delete them first or use cascade=true',
-			v_domains, v_users, v_tokens), jsonb_build_object('domains', v_domains::text, 'users', v_users::text, 'tokens', v_tokens::text));
+			v_domains, v_users, v_tokens), jsonb_strip_nulls(jsonb_build_object(
+			'domains', gate.some_of(ARRAY(SELECT domain FROM postern.domains WHERE account_id = v_id ORDER BY 1 LIMIT 20), v_domains),
+			'users', gate.some_of(ARRAY(SELECT username FROM postern.users WHERE account_id = v_id ORDER BY 1 LIMIT 20), v_users),
+			'tokens', gate.some_of(ARRAY(SELECT name FROM postern.tokens WHERE account_id = v_id ORDER BY 1 LIMIT 20), v_tokens))));
 	END IF;
 	PERFORM users.remove(c, u.id) FROM postern.users u WHERE u.account_id = v_id;
 	DELETE FROM postern.tokens WHERE account_id = v_id;

@@ -134,10 +134,10 @@ DECLARE
 BEGIN
 	SELECT * INTO d FROM postern.domains WHERE id = o::bigint;
 	v_below := ARRAY(SELECT x.domain FROM postern.domains x
-		WHERE x.account_id = d.account_id AND x.type = 'subdomain' AND x.domain LIKE '%.' || d.domain ORDER BY 1 LIMIT 20);
+		WHERE x.account_id = d.account_id AND x.type = 'subdomain' AND x.domain LIKE '%.' || d.domain ORDER BY 1);
 	IF v_below <> '{}' AND NOT coalesce((b ->> 'cascade')::boolean, false) THEN
-		PERFORM gate.fail(409, format('the domain has subdomains: %s; delete them first or use cascade=true', array_to_string(v_below, ', ')),
-			jsonb_build_object('subdomains', array_to_string(v_below, ', ')));
+		PERFORM gate.fail(409, format('the domain still has %s subdomains; delete them first or use cascade=true', cardinality(v_below)),
+			jsonb_build_object('subdomains', gate.some_of(v_below[:20], cardinality(v_below))));
 	END IF;
 	WITH gone AS (
 		DELETE FROM postern.domains x WHERE x.account_id = d.account_id

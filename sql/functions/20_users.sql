@@ -180,7 +180,8 @@ BEGIN
 	END IF;
 	IF v_tokens > 0 AND NOT coalesce((b ->> 'cascade')::boolean, false) THEN
 		PERFORM gate.fail(409, format('the user still owns %s tokens; revoke them first or use cascade=true', v_tokens),
-			jsonb_build_object('tokens', v_tokens::text));
+			jsonb_build_object('tokens', gate.some_of(ARRAY(SELECT t.name FROM postern.tokens t
+				WHERE t.user_id = o::bigint AND t.revoked_at IS NULL ORDER BY 1 LIMIT 20), v_tokens)));
 	END IF;
 	PERFORM users.remove(c, o::bigint);
 	RETURN ROW(o, NULL)::postern.done;

@@ -151,6 +151,14 @@ test('search finds parts of texts in any case; % _ and \\ stand for themselves',
 	for (const part of ['100%', '%_a', '_bob\\', '\\', '00%_C'])
 		assert.equal((await list(`/api/accounts?search=${encodeURIComponent(part)}`)).total, part === '\\' ? 3 : ['100%'].includes(part) ? 3 : 1, part);
 	assert.equal((await list('/api/accounts?search=%25%25')).total, 0);
+	for (const resource of listable)
+		for (const field of resource.fields.filter((f) => f.flags.includes('search'))) {
+			const row = (await list(`/api/${resource.name}?per_page=100`)).data.find((o) => o[field.name]);
+			if (row) {
+				const found = (await list(`/api/${resource.name}?per_page=100&search=${encodeURIComponent(row[field.name].toUpperCase())}`)).data;
+				assert.ok(found.some((o) => o.id === row.id), `${resource.name}.${field.name}`);
+			}
+		}
 	await refused('/api/domains?search=', 'search');
 	await refused(`/api/domains?search=${'x'.repeat(201)}`, 'search');
 	await refused('/api/audit?search=x', 'search');

@@ -93,7 +93,7 @@ test('a subdomain needs its parent in the same account', async () => {
 	assert.equal(sub.type, 'subdomain');
 	expect(await post('/api/domains', { domain: `x${name}`, type: 'subdomain' }, t.token), 422, /parent/, 'type');
 	const error = expect(await remove(`/api/domains/${parent.id}`, t.token), 409, /cascade=true/).error;
-	assert.match(error.message + JSON.stringify(error.fields), new RegExp(`www\\.${name}`));
+	assert.deepEqual(error.fields, { subdomains: `www.${name}` });
 	expect(await ask(`/api/domains/${sub.id}`, { token: t.token }), 200);
 	assert.equal((await remove(`/api/domains/${parent.id}?cascade=true`, t.token)).status, 204);
 	expect(await ask(`/api/domains/${sub.id}`, { token: t.token }), 404);
@@ -147,17 +147,6 @@ test('a name of another account, or one below it, is taken, and nobody says whos
 	await make('/api/domains', { domain: `x${name}` }, b.token);
 	await make('/api/domains', { domain: `ok.${name}` }, a.token);
 	await make('/api/domains', { domain: `given.${name}`, account: b.username }); // the operator decides
-});
-
-test('a name and one below it, claimed by two tenants at the same moment: never both', async () => {
-	const a = newTenant(), b = newTenant();
-	for (let round = 0; round < 10; round++) {
-		const name = `${s.unique('n')}.example`;
-		const [above, below] = await Promise.all([post('/api/domains', { domain: name }, a.token), post('/api/domains', { domain: `www.${name}` }, b.token)]);
-		// whoever comes first; a name above somebody else's may be claimed, one below may not
-		assert.equal(above.status, 201, above.text);
-		assert.ok([201, 409].includes(below.status), below.text);
-	}
 });
 
 test('an account that is not the caller\'s is an unknown one', async () => {
@@ -218,7 +207,7 @@ test('an account with dependants is deleted only by cascade, with all that it ow
 	const t = newTenant(), name = `${s.unique('c')}.example`;
 	await make('/api/domains', { domain: name }, t.token);
 	const { fields } = expect(await remove(`/api/accounts/${t.account.id}`), 409, /1 domains, 1 users and 1 tokens.*cascade=true/).error;
-	assert.deepEqual(fields, { domains: '1', users: '1', tokens: '1' });
+	assert.deepEqual(fields, { domains: name, users: t.user.username, tokens: (await ask('/api/me', { token: t.token })).json.token_name });
 	assert.equal((await remove(`/api/accounts/${t.account.id}?cascade=true`)).status, 204);
 	expect(await ask('/api/domains', { token: t.token }), 401);
 	for (const [at, key] of [['accounts', t.account.id], ['users', t.user.id], ['domains', name]])
@@ -380,7 +369,7 @@ test('me tells who asks and what the token may do now, and that is what it may d
 	for (const value of [minted.token, own, token, s.mint({ account: t.username, scopes: ['*'] }).token]) {
 		const { scopes, administrator } = (await ask('/api/me', { token: value })).json;
 		assert.equal(administrator, value === token);
-		await Promise.all(s.routes().flatMap((resource) => resource.routes.filter((r) => r.scope !== '-').map(async (route) => {
+		await Promise.all(s.routes().flatMap((resource) => resource.routes.filter((r) => !r.path.startsWith('.')).map(async (route) => { // files are open
 			const where = `/api/${resource.name}${route.path.replace('{id}', '999999')}?nonsense=1`;
 			const { status } = await ask(where, { method: route.method, token: value, body: route.method === 'GET' ? undefined : {} });
 			assert.equal(status, scopes.includes(route.scope) && !(route.role === 'admin' && !administrator) ? 400 : 403, route.operation_id);
