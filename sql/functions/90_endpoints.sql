@@ -43,6 +43,7 @@ BEGIN
 	EXECUTE format('ALTER ROLE %s SET enable_hashjoin = off', login);
 	EXECUTE format('ALTER ROLE %s SET enable_mergejoin = off', login);
 	EXECUTE format('ALTER ROLE %s SET enable_seqscan = off', login);
+	EXECUTE format('ALTER ROLE %s SET plan_cache_mode = force_generic_plan', login); -- or they would be planned every time
 	EXECUTE format('ALTER ROLE %s SET jit = off', login); -- statements of a millisecond never earn their compilation
 	EXECUTE format('REVOKE ALL ON SCHEMA %s FROM PUBLIC', schema);
 	EXECUTE format('GRANT USAGE ON SCHEMA %s TO %s, postern_cli, postern_gate, postern_tenant, postern_operator', schema, login);
