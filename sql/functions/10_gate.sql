@@ -180,16 +180,18 @@ BEGIN
 	RETURN (SELECT count(*) FROM postern.refusals);
 END $$;
 
--- Changed fields before and after; nothing where nothing changed. Secrets are in no view, so in no row here; `secrets`
--- names those that were given, so that the trail says that they changed.
+-- Changed fields before and after, null too where it is the change; nothing where nothing changed. Secrets are in no view, so
+-- in no row here; `secrets` names those that were given, so that the trail says that they changed.
 CREATE FUNCTION gate.changes(old jsonb, new jsonb, secrets text[]) RETURNS jsonb
 LANGUAGE sql IMMUTABLE AS $$
-	SELECT nullif(jsonb_strip_nulls(jsonb_build_object(
-		'before', (SELECT jsonb_object_agg(key, value) FROM jsonb_each(old)
-		           WHERE key NOT IN ('version', 'updated_at', 'tenant') AND (new IS NULL OR new -> key IS DISTINCT FROM value)),
-		'after', nullif(coalesce((SELECT jsonb_object_agg(key, value) FROM jsonb_each(new)
-		           WHERE key NOT IN ('version', 'updated_at', 'tenant') AND (old IS NULL OR old -> key IS DISTINCT FROM value)), '{}')
-		         || coalesce((SELECT jsonb_object_agg(s, '***') FROM unnest(secrets) s), '{}'), '{}'))), '{}')
+	SELECT nullif(CASE WHEN x.gone IS NULL THEN '{}' ELSE jsonb_build_object('before', x.gone) END
+	           || CASE WHEN x.come = '{}' THEN '{}' ELSE jsonb_build_object('after', x.come) END, '{}')
+	FROM (SELECT
+		(SELECT jsonb_object_agg(key, value) FROM jsonb_each(old) WHERE key NOT IN ('version', 'updated_at', 'tenant')
+		 AND CASE WHEN new IS NULL THEN value <> 'null' ELSE new -> key IS DISTINCT FROM value END) AS gone,
+		coalesce((SELECT jsonb_object_agg(key, value) FROM jsonb_each(new) WHERE key NOT IN ('version', 'updated_at', 'tenant')
+		 AND CASE WHEN old IS NULL THEN value <> 'null' ELSE old -> key IS DISTINCT FROM value END), '{}')
+		|| coalesce((SELECT jsonb_object_agg(s, '***') FROM unnest(secrets) s), '{}') AS come) x
 $$;
 
 -- The event of a change. domain.create -> domain.created.

@@ -470,5 +470,6 @@ END $f$;
 END $build$;
 
 REVOKE ALL ON FUNCTION gate.build_endpoint(postern.endpoints) FROM PUBLIC;
+ALTER FUNCTION gate.build_endpoint(postern.endpoints) OWNER TO postern_owner;
 SELECT gate.build_endpoint(e) FROM postern.endpoints e ORDER BY e.name;
 GRANT EXECUTE ON FUNCTION gate.alive(), gate.compatible_from() TO postern_cli;

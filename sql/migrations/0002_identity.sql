@@ -146,6 +146,9 @@ CREATE UNLOGGED TABLE postern.refusals (
 	count        bigint NOT NULL,
 	PRIMARY KEY (token_id, reason)
 ) WITH (fillfactor = 50);
+ALTER TABLE postern.refusals ENABLE ROW LEVEL SECURITY;
+ALTER TABLE postern.refusals FORCE ROW LEVEL SECURITY;
+CREATE POLICY gate ON postern.refusals TO postern_gate USING (true);
 GRANT SELECT, INSERT, UPDATE, DELETE ON postern.refusals TO postern_gate;
 
 RESET ROLE;
