@@ -61,6 +61,9 @@ CLI := $(if $(CLI_SRC),$(BUILD)/cli/postern)
 UNIT := $(UNIT_SRC:tests/unit/%.c=$(BUILD)/tests/unit/%)
 NGINX := $(if $(CLI_SRC),$(BUILD)/nginx/postern-server.conf $(BUILD)/nginx/postern-server-v1.conf)
 MAN := $(wildcard docs/*.[158])
+# Swagger UI as npm gives it: in a tarball of `make dist`, or fetched by `make deps`.
+SWAGGER_UI := $(firstword $(wildcard web/swagger-ui node_modules/swagger-ui-dist))
+SWAGGER_UI_FILES := swagger-ui.css swagger-ui-bundle.js swagger-ui-bundle.js.LICENSE.txt favicon-32x32.png LICENSE NOTICE package.json
 
 .PHONY: help deps all run start stop test unit lint soak check-asan check-valgrind coverage fuzz bench bench-check \
 	install uninstall dist clean FORCE
@@ -72,10 +75,10 @@ help: ## This list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1\t\2/p' Makefile | expand -t 18
 	@echo 'Variables: PREFIX DESTDIR CC CFLAGS BUILD SANITIZE=address,undefined COVERAGE=1 PORT RUN FUZZ_S V=1'
 
-deps: ## Install the Debian 12 packages that are missing (nothing is started or removed)
+deps: ## Install the Debian 12 packages that are missing (nothing is started or removed); fetch Swagger UI
 	@scripts/deps test
 
-all: $(LIB) $(CGI) $(CLI) $(NGINX) ## Build library, endpoint binaries, CLI and web server snippets
+all: $(LIB) $(CGI) $(CLI) $(NGINX) $(BUILD)/web/index.html ## Build library, endpoint binaries, CLI and web server snippets
 
 run: ## Install, build and run a private stack below run/ until Ctrl-C
 	@scripts/deps run
@@ -156,8 +159,10 @@ install: all ## Install below PREFIX (DESTDIR is respected)
 	install -d $(DESTDIR)$(bindir) $(DESTDIR)$(libexecdir)/postern/cgi $(DESTDIR)$(datadir)/postern $(DESTDIR)$(sysconfdir)/postern
 	install -m 755 $(CLI) $(DESTDIR)$(bindir)/
 	install -m 755 $(CGI) $(DESTDIR)$(libexecdir)/postern/cgi/
-	find sql apache web -type f -exec install -D -m 644 {} $(DESTDIR)$(datadir)/postern/{} \;
-	install -d $(DESTDIR)$(datadir)/postern/nginx
+	find sql apache -type f -exec install -D -m 644 {} $(DESTDIR)$(datadir)/postern/{} \;
+	install -d $(DESTDIR)$(datadir)/postern/nginx $(DESTDIR)$(datadir)/postern/web/swagger-ui
+	install -m 644 $(BUILD)/web/*.* $(DESTDIR)$(datadir)/postern/web/
+	$(if $(SWAGGER_UI),install -m 644 $(BUILD)/web/swagger-ui/* $(DESTDIR)$(datadir)/postern/web/swagger-ui/)
 	install -m 644 nginx/*.conf nginx/*.sample $(DESTDIR)$(datadir)/postern/nginx/
 	scripts/snippet --routes $(BUILD)/nginx/routes --dir $(datadir)/postern/nginx --sockets $(SOCKETS) \
 		> $(DESTDIR)$(datadir)/postern/nginx/postern-server.conf
@@ -184,9 +189,11 @@ uninstall: ## Remove what `make install` put there; postern.conf stays
 	rm -f $(DESTDIR)$(sysusersdir)/postern.conf $(DESTDIR)$(tmpfilesdir)/postern.conf
 	-rmdir --ignore-fail-on-non-empty $(DESTDIR)$(sysconfdir)/postern
 
-dist: ## dist/postern-VERSION.tar.gz from the last commit
+dist: ## dist/postern-VERSION.tar.gz from the last commit, with Swagger UI
+	@[ -n '$(SWAGGER_UI)' ] || { echo 'dist: Swagger UI is missing; run make deps' >&2; exit 1; }
 	@mkdir -p dist
-	git archive --format=tar.gz --prefix=postern-$(VERSION)/ -o dist/postern-$(VERSION).tar.gz HEAD
+	git archive --format=tar.gz -o dist/postern-$(VERSION).tar.gz --prefix=postern-$(VERSION)/web/swagger-ui/ \
+		$(SWAGGER_UI_FILES:%=--add-file=$(SWAGGER_UI)/%) --prefix=postern-$(VERSION)/ HEAD
 	@echo dist/postern-$(VERSION).tar.gz
 
 clean: ## Remove what was built
@@ -210,6 +217,9 @@ $(LIB): $(call objects,$(LIB_SRC))
 	@echo '  AR    $@'
 	$(Q)rm -f $@ && ar rcs $@ $^
 
+# It describes all resources, so it knows the tables of all.
+$(BUILD)/cgi/openapi: $(call objects,$(CGI_SRC))
+
 $(BUILD)/cgi/%: $(BUILD)/obj/cgi/%.o $(LIB)
 	@mkdir -p $(@D)
 	@echo '  LD    $@'
@@ -224,6 +234,14 @@ $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(LIB)
 	@mkdir -p $(@D)
 	@echo '  LD    $@'
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) -lcmocka
+
+# The page of /api/docs. Without Swagger UI it says where that comes from.
+$(BUILD)/web/index.html: $(wildcard web/*.*) $(if $(SWAGGER_UI),$(SWAGGER_UI)/package.json)
+	@mkdir -p $(@D)/swagger-ui
+	@echo '  WEB   $(@D)'
+	$(Q)cp web/*.* $(@D)/
+	$(Q)$(if $(SWAGGER_UI),cp $(SWAGGER_UI_FILES:%=$(SWAGGER_UI)/%) $(@D)/swagger-ui/)
+	$(Q)touch $@
 
 $(BUILD)/nginx/routes: $(BUILD)/cli/postern
 	@mkdir -p $(@D)

@@ -10,28 +10,28 @@
 #include "token.h"
 
 static const struct field fields[] = {
-	{ "id",           F_UUID,       F_FILTER,                             "The token's id" },
+	{ "id",           F_UUID,       F_FILTER,                           "The token's id" },
 	{ "name",         F_NAME,       F_INPUT | F_REQUIRED | F_SORT | F_FILTER | F_SEARCH, "Name, unique per owner", .example = "\"ci-deploy\"" },
-	{ "key_id",       F_TEXT,       F_FILTER,                             "Public part of its newest key" },
-	{ "user_id",      F_INT,        F_CREATE | F_ADMIN | F_FILTER,        "Number of its owner; default: the caller" },
+	{ "key_id",       F_TEXT,       F_FILTER,                           "Public part of its newest key" },
+	{ "user_id",      F_INT,        F_CREATE | F_ADMIN | F_FILTER,      "Number of its owner; default: the caller" },
 	{ "owner",        F_USERNAME,   F_CREATE | F_ADMIN | F_FILTER | F_SEARCH, "User name of its owner; may be given instead of user_id" },
-	{ "account_id",   F_INT,        F_CREATE | F_FILTER,                  "Account it is bound to; null: none (an administrator's, which reaches all)" },
-	{ "account",      F_USERNAME,   F_CREATE | F_FILTER,                  "User name of that account; may be given instead of account_id" },
-	{ "role",         F_SLUG,       F_CREATE | F_FILTER,                  "A cap: at most what this role may do. Without scopes: all that it has" },
-	{ "scopes",       F_SCOPE_LIST, F_CREATE,                             "What it may do", .example = "[\"domains:read\"]" },
-	{ "deny",         F_SCOPE_LIST, F_CREATE,                             "What it may not do all the same" },
-	{ "allowed_ips",  F_CIDR_LIST,  F_CREATE,                             "Where it may be used from; empty: anywhere", .example = "[\"192.0.2.0/24\"]" },
-	{ "rate_limit",   F_INT,        F_CREATE,                             "Requests per minute; default 60", .min = 1, .max = 10000000, .spelling = "rateLimitRpm" },
-	{ "action_limit", F_INT,        F_CREATE,                             "Heavy actions per minute; default 10", .min = 1, .max = 10000000 },
-	{ "expires_at",   F_TIMESTAMP,  F_CREATE | F_NULLABLE,                "When it expires; null: never; default: in one year. Fixed after creation" },
-	{ "status",       F_ENUM,       F_FILTER,                             "State; expiring: within 14 days", .choices = "active expiring expired revoked" },
-	{ "parent_id",    F_UUID,       F_FILTER,                             "The token that minted it" },
-	{ "created_at",   F_TIMESTAMP,  F_SORT,                               "When it was created" },
-	{ "last_used_at", F_TIMESTAMP,  0,                                    "When it was last let in" },
-	{ "last_used_ip", F_ADDRESS,    0,                                    "From where" },
-	{ "revoked_at",   F_TIMESTAMP,  0,                                    "When it was revoked" },
-	{ "updated_at",   F_TIMESTAMP,  F_SORT,                               "When it last changed" },
-	{ "expires_on",   F_DATE,       F_CREATE | F_WRITEONLY,               "Last day of its life, to 23:59:59 server time; instead of expires_at", .example = "\"2027-01-31\"" },
+	{ "account_id",   F_INT,        F_CREATE | F_FILTER | F_MAYBE_NULL, "Account it is bound to; null: none (an administrator's, which reaches all)" },
+	{ "account",      F_USERNAME,   F_CREATE | F_FILTER | F_MAYBE_NULL, "User name of that account; may be given instead of account_id" },
+	{ "role",         F_SLUG,       F_CREATE | F_FILTER | F_MAYBE_NULL, "A cap: at most what this role may do. Without scopes: all that it has" },
+	{ "scopes",       F_SCOPE_LIST, F_CREATE,                           "What it may do", .example = "[\"domains:read\"]" },
+	{ "deny",         F_SCOPE_LIST, F_CREATE,                           "What it may not do all the same" },
+	{ "allowed_ips",  F_CIDR_LIST,  F_CREATE,                           "Where it may be used from; empty: anywhere", .example = "[\"192.0.2.0/24\"]" },
+	{ "rate_limit",   F_INT,        F_CREATE,                           "Requests per minute; default 60", .min = 1, .max = 10000000, .spelling = "rateLimitRpm", .example = "60" },
+	{ "action_limit", F_INT,        F_CREATE,                           "Heavy actions per minute; default 10", .min = 1, .max = 10000000, .example = "10" },
+	{ "expires_at",   F_TIMESTAMP,  F_CREATE | F_NULLABLE,              "When it expires; null: never; default: in one year. Fixed after creation" },
+	{ "status",       F_ENUM,       F_FILTER,                           "State; expiring: within 14 days", .choices = "active expiring expired revoked" },
+	{ "parent_id",    F_UUID,       F_FILTER | F_MAYBE_NULL,            "The token that minted it" },
+	{ "created_at",   F_TIMESTAMP,  F_SORT,                             "When it was created" },
+	{ "last_used_at", F_TIMESTAMP,  F_MAYBE_NULL,                       "When it was last let in" },
+	{ "last_used_ip", F_ADDRESS,    F_MAYBE_NULL,                       "From where" },
+	{ "revoked_at",   F_TIMESTAMP,  F_MAYBE_NULL,                       "When it was revoked" },
+	{ "updated_at",   F_TIMESTAMP,  F_SORT,                             "When it last changed" },
+	{ "expires_on",   F_DATE,       F_CREATE | F_WRITEONLY,             "Last day of its life, to 23:59:59 server time; instead of expires_at", .example = "\"2027-01-31\"" },
 	{ 0 }
 };
 
@@ -42,6 +42,11 @@ static const struct field revoke_input[] = {
 static const struct field revoke_many_input[] = {
 	{ "ids",         F_UUID_LIST, F_INPUT | F_REQUIRED, "Ids of the tokens", .max = 1000 },
 	{ "descendants", F_BOOL,      F_INPUT,              "Revoke the tokens they minted too; default true" },
+	{ 0 }
+};
+static const struct field revoke_many_output[] = {
+	{ "revoked",   F_UUID_LIST, 0, "Those that were revoked" },
+	{ "not_found", F_UUID_LIST, 0, "Those that are none of the caller's" },
 	{ 0 }
 };
 static const struct field rotate_input[] = {
@@ -95,13 +100,13 @@ static int prepare_create(struct request *r, struct json_object *body)
 static const struct route routes[] = {
 	/* method   path            operation       scope            role      bucket     audit           does                     summary */
 	{ M_GET,    "",             "listTokens",   "tokens:read",   VIEWER,   RATE_CALL, "token.list",   LIST,                    "List tokens", R_NO_WILD },
-	{ M_POST,   "",             "createToken",  "tokens:write",  CUSTOMER, RATE_CALL, "token.create", CREATE,                  "Create a token; its value is in this answer only", R_NO_WILD | R_SHOW_ONCE, .prepare = prepare_create },
+	{ M_POST,   "",             "createToken",  "tokens:write",  CUSTOMER, RATE_CALL, "token.create", CREATE,                  "Create a token; its value is in this answer only", R_NO_WILD | R_SHOW_ONCE, .prepare = prepare_create, .once = "token" },
 	{ M_GET,    "/{id}",        "getToken",     "tokens:read",   VIEWER,   RATE_CALL, "token.read",   GET,                     "Show a token", R_NO_WILD },
 	{ M_PATCH,  "/{id}",        "changeToken",  "tokens:write",  CUSTOMER, RATE_CALL, "token.update", PATCH,                   "Rename a token", R_NO_WILD },
 	{ M_DELETE, "/{id}",        "deleteToken",  "tokens:delete", CUSTOMER, RATE_CALL, "token.delete", DELETE,                  "Delete a revoked or expired token", R_NO_WILD },
 	{ M_POST,   "/{id}/revoke", "revokeToken",  "tokens:write",  CUSTOMER, RATE_CALL, "token.revoke", ACTION("revoke"),        "Revoke a token and those it minted", R_NO_WILD, revoke_input },
-	{ M_POST,   "/revoke",      "revokeTokens", "tokens:write",  CUSTOMER, RATE_CALL, "token.revoke", CALL("revoke_many"),     "Revoke several tokens", R_NO_WILD, revoke_many_input },
-	{ M_POST,   "/{id}/rotate", "rotateToken",  "tokens:write",  CUSTOMER, RATE_CALL, "token.rotate", ACTION("rotate"),        "Give a token a new value, shown in this answer only", R_NO_WILD | R_SHOW_ONCE, rotate_input, mint },
+	{ M_POST,   "/revoke",      "revokeTokens", "tokens:write",  CUSTOMER, RATE_CALL, "token.revoke", CALL("revoke_many"),     "Revoke several tokens", R_NO_WILD, revoke_many_input, .output = revoke_many_output },
+	{ M_POST,   "/{id}/rotate", "rotateToken",  "tokens:write",  CUSTOMER, RATE_CALL, "token.rotate", ACTION("rotate"),        "Give a token a new value, shown in this answer only", R_NO_WILD | R_SHOW_ONCE, rotate_input, mint, .once = "token" },
 	{ 0 }
 };
 

@@ -468,7 +468,7 @@ static int run(struct cli *cli, int argc, char **argv)
 		help_main(stdout);
 	} else if (!strcmp(words[0], "exit-status")) {
 		help_exits(stdout);
-	} else if (command_find(words[0])) {
+	} else if (command_find(words[0]) && (n < 2 || !resource_find(words[0]))) {
 		help_command(stdout, command_find(words[0]));
 	} else {
 		const struct resource *resource = resource_find(words[0]);

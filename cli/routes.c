@@ -11,7 +11,7 @@ struct bit { unsigned flag; const char *name; };
 static const struct bit field_bits[] = {
 	{ F_CREATE, "create" }, { F_CHANGE, "change" }, { F_REQUIRED, "required" }, { F_NULLABLE, "nullable" },
 	{ F_SORT, "sort" }, { F_FILTER, "filter" }, { F_SEARCH, "search" }, { F_SECRET, "secret" }, { F_ADMIN, "admin" },
-	{ F_WRITEONLY, "writeonly" }, { F_LOCAL, "local" }, { 0, NULL }
+	{ F_WRITEONLY, "writeonly" }, { F_LOCAL, "local" }, { F_MAYBE_NULL, "maybe_null" }, { 0, NULL }
 };
 static const struct bit route_bits[] = {
 	{ R_OWN, "own" }, { R_NO_WILD, "no_wild" }, { R_OPEN_TOO, "open_too" }, { R_CREATES, "creates" },
@@ -116,6 +116,9 @@ static struct json_object *routes_json(const struct route *routes)
 		put_text(o, "summary", r->summary);
 		put(o, "flags", bits(r->flags, route_bits));
 		put(o, "input", r->input ? fields_json(r->input) : NULL);
+		put(o, "output", r->output ? fields_json(r->output) : NULL);
+		put_text(o, "once", r->once);
+		put_text(o, "type", r->type);
 		put_text(o, "verb", route_verb(r));
 		json_object_array_add(list, o);
 	}

@@ -47,6 +47,8 @@ const char *route_verb(const struct route *route)
 
 	if (slash && slash[1] && slash[1] != '{')
 		return route->does == DO_REPLACE ? NULL : slash + 1;
+	if (route->type) /* the same document as another media type */
+		return NULL;
 	switch (route->does) {
 	case DO_LIST:   return "list";
 	case DO_GET:    return "get";

@@ -49,7 +49,8 @@ enum field_flag {
 	F_SECRET    = 1 << 7,  /* masked in audit rows, never shown */
 	F_ADMIN     = 1 << 8,  /* only an administrator may give it */
 	F_WRITEONLY = 1 << 9,  /* input without a column in the view */
-	F_LOCAL     = 1 << 10  /* may be given at creation by the operator's CLI only (imports) */
+	F_LOCAL     = 1 << 10, /* may be given at creation by the operator's CLI only (imports) */
+	F_MAYBE_NULL = 1 << 11 /* an object may show null, though null cannot be given */
 };
 
 struct field {
@@ -74,7 +75,7 @@ enum verb {
 	DO_NOTHING = 0,
 	DO_LIST,     /* rows of the view */
 	DO_GET,      /* one row by id */
-	DO_READ,     /* a document from function `call`, no id */
+	DO_READ,     /* a document from function `call` or `document`, no id */
 	DO_CREATE,   /* the rest change something, by function `call` */
 	DO_REPLACE,
 	DO_PATCH,
@@ -93,19 +94,23 @@ enum route_flag {
 
 struct route {
 	enum method method;
-	const char *path;          /* below the resource: "", "/{id}", "/{id}/suspend", "/revoke" */
+	const char *path;          /* below the resource: "", "/{id}", "/{id}/suspend", "/revoke"; ".json": below /api/ only */
 	const char *operation_id;  /* "createDomain" */
 	const char *scope;         /* "domains:write" or SCOPE_OPEN */
 	enum role role;            /* the least role */
 	enum bucket bucket;
 	const char *audit;         /* "domain.create" */
 	enum verb does;
-	const char *call;          /* function in the resource's schema; NULL for DO_LIST and DO_GET */
+	const char *call;          /* function in the resource's schema; NULL for DO_LIST, DO_GET and with `document` */
 	const char *summary;       /* imperative, one line */
 	unsigned flags;
 	const struct field *input; /* body of an action; NULL: none (CREATE, REPLACE and PATCH use the resource's fields) */
 	/* Last word on a checked body before SQL sees it: 0, or -1 after request_fail(). May be NULL. */
 	int (*prepare)(struct request *, struct json_object *body);
+	const struct field *output;/* what CALL or READ answers with; NULL: READ the resource's fields, CALL any object */
+	const char *once;          /* R_SHOW_ONCE: the member that holds the secret */
+	const char *(*document)(void); /* READ: what it answers, made by the program and constant while it runs */
+	const char *type;          /* the document is answered bare, as this media type */
 };
 
 /* The columns "does, call" of a route. */

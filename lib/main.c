@@ -1,4 +1,5 @@
-/* main.c: the main() of every endpoint binary; what it serves is the one resource that is linked in. */
+/* main.c: the main() of every endpoint binary; what it serves is the resource that is linked in. */
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +21,17 @@ static const char help[] =
 	"  --version, --help\n\n"
 	"SIGTERM finishes the requests under way. The log, one line per request, goes to standard error.\n";
 
+/* The one resource there is; where there are several (the API's description knows all), that of the program's name. */
+static const struct resource *served(void)
+{
+	if (__stop_postern_resources - __start_postern_resources == 1)
+		return *__start_postern_resources;
+	for (const struct resource *const *r = __start_postern_resources; r < __stop_postern_resources; r++)
+		if (strcmp((*r)->name, program_invocation_short_name) == 0)
+			return *r;
+	return NULL;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -28,7 +40,7 @@ int main(int argc, char **argv)
 		{ "version", no_argument, NULL, 'v' },          { "help", no_argument, NULL, 'h' },
 		{ 0 }
 	};
-	const struct resource *resource = *__start_postern_resources;
+	const struct resource *resource = served();
 	const char *config_path = NULL, *socket_path = NULL, *why;
 	struct config config;
 	struct service service = { .config = &config, .resource = resource };
@@ -38,6 +50,10 @@ int main(int argc, char **argv)
 	int option, fd = STDIN_FILENO, status;
 	char *end;
 
+	if (!resource) {
+		fprintf(stderr, "%s: several resources are linked in; name the program like the one that it serves\n", argv[0]);
+		return 2;
+	}
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (option) {
 		case 'c': config_path = optarg; break;

@@ -200,14 +200,24 @@ static const char *message_of(const struct request *r, const struct verdict *v)
 	return arena_printf(r->arena, "%s %s%s", r->resource->one, verb, verb[len - 1] == 'e' ? "d" : "ed");
 }
 
+/* What READ or CALL answers, made by SQL or by the program; NULL: neither. */
+static const char *document_of(const struct request *r, const struct verdict *v)
+{
+	return r->route->document ? r->route->document() : v->doc;
+}
+
 /* The data of an answer: object or document. */
 static void data_of(const struct request *r, const struct verdict *v, bool masked, struct buf *b)
 {
-	if (v->doc && r->query.dry_run && r->dialect == DIALECT_PLAIN) {
-		buf_printf(b, "{\"dry_run\":true%s", v->doc[1] == '}' ? "" : ",");
-		buf_str(b, v->doc + 1);
-	} else if (v->doc) {
-		buf_str(b, v->doc);
+	const char *doc = document_of(r, v);
+
+	if (doc && r->query.dry_run && r->dialect == DIALECT_PLAIN) {
+		buf_printf(b, "{\"dry_run\":true%s", doc[1] == '}' ? "" : ",");
+		buf_str(b, doc + 1);
+	} else if (doc) {
+		buf_str(b, doc);
+	} else if (r->route->document) {
+		b->failed = true; /* it could not be made: no answer without it */
 	} else if (v->rows.count && row_json_open(b, r->resource->fields, &v->rows.item[0])) {
 		once_member(r, b, masked);
 		if (r->query.dry_run && r->dialect == DIALECT_PLAIN)
@@ -237,7 +247,7 @@ void reply_etag(const struct request *r, const struct verdict *v, char out[ETAG_
 	if (r->route->does == DO_LIST)
 		list_members(r, v, &b, "data");
 	else
-		buf_str(&b, v->doc);
+		buf_str(&b, document_of(r, v));
 	if (!buf_failed(&b) && EVP_Digest(b.data ? b.data : "", b.len, digest, &len, EVP_sha256(), NULL) && len >= 12)
 		for (unsigned i = 0; i < 12; i++)
 			snprintf(out + 1 + 2 * i, ETAG_MAX - 1 - 2 * i, i == 11 ? "%02x\"" : "%02x", digest[i]);
@@ -278,7 +288,7 @@ void reply_result(const struct request *r, const struct verdict *v, int status, 
 	bool get = r->route->method == M_GET;
 
 	begin(out, status);
-	if (!out->no_body && r->dialect == DIALECT_ENVELOPE) {
+	if (!out->no_body && r->dialect == DIALECT_ENVELOPE && !r->route->type) {
 		buf_str(b, "{\"success\":true,\"message\":");
 		buf_json(b, message_of(r, v));
 		if (r->query.dry_run)
@@ -301,7 +311,7 @@ void reply_result(const struct request *r, const struct verdict *v, int status, 
 			data_of(r, v, masked, b);
 		}
 	}
-	common_headers(r, out, "application/json");
+	common_headers(r, out, r->route->type ? r->route->type : "application/json");
 	if (status == 201)
 		location_header(r, v, out);
 	if (get || (v->rows.count && !r->query.dry_run)) {

@@ -30,7 +30,7 @@ static const char *after_name(struct request *r, const char *at)
 		r->php = strncmp(at + len, ".php", 4) == 0;
 		if (r->php)
 			len += 4;
-		if (at[len] == '\0' || at[len] == '/')
+		if (at[len] == '\0' || at[len] == '/' || (at[len] == '.' && !r->php))
 			return at + len;
 	}
 	return NULL;
@@ -93,7 +93,8 @@ bool resource_route(struct request *r)
 	if (!rest || !r->base)
 		return false;
 	for (const struct route *route = r->resource->routes; route->path; route++) {
-		if (!matches(r, route->path, rest, &id, &literal) || (found_literal && !literal))
+		if (!matches(r, route->path, rest, &id, &literal) || (found_literal && !literal) ||
+		    (*route->path == '.' && (r->dialect != DIALECT_PLAIN || r->php)))
 			continue;
 		if (literal && !found_literal) {
 			found_literal = true;
@@ -120,8 +121,10 @@ bool resource_check(const struct resource *resource, const char **why)
 			*why = "a route lacks its method, operation id, scope, role, rate bucket or summary";
 		else if (!t->audit || !strchr(t->audit, '.'))
 			*why = "a route lacks its audit action";
-		else if (!t->does || (t->does != DO_LIST && t->does != DO_GET && !t->call))
+		else if (!t->does || (t->does != DO_LIST && t->does != DO_GET && !t->call && !t->document))
 			*why = "a route does nothing";
+		else if (!(t->flags & R_SHOW_ONCE) != !t->once)
+			*why = "a route shows a secret once, but does not name it";
 		else if (strcmp(t->scope, SCOPE_OPEN) != 0 && !strchr(t->scope, ':'))
 			*why = "a route's scope is no resource:verb";
 	}
@@ -268,15 +271,26 @@ static void write_answer(struct service *s, struct request *r, struct reply *out
 	reply_result(r, &v, v.status, false, out);
 }
 
-/* The short form of a route that answers without a token. */
+/* Does this route answer without a token? Settings close what is open. */
+static bool is_open(const struct service *s, const struct request *r)
+{
+	return r->route->flags & R_OPEN_TOO && !r->admin_path && (r->route->document ? s->config->open_docs : s->config->open_health);
+}
+
+/* Without a token: a document, or the short form of what a route tells. */
 static void open_answer(struct service *s, struct request *r, struct reply *out)
 {
-	bool alive = gate_alive(s->gate);
+	struct verdict v = { .total = -1 };
+	char etag[ETAG_MAX];
 
-	if (alive)
+	if (r->route->document) {
+		reply_etag(r, &v, etag);
+		reply_result(r, &v, reply_none_match(r, etag) ? 304 : 200, false, out);
+	} else if (gate_alive(s->gate)) {
 		reply_open(r, 200, "{\"status\":\"ok\"}", out);
-	else
+	} else {
 		fail(r, ERR_UNAVAILABLE, "PostgreSQL cannot be reached", out);
+	}
 }
 
 static void answer(struct service *s, struct request *r, struct reply *out)
@@ -296,7 +310,7 @@ static void answer(struct service *s, struct request *r, struct reply *out)
 		fail(r, ERR_METHOD_NOT_ALLOWED, NULL, out);
 		return;
 	}
-	if (r->credential == CREDENTIAL_NONE && r->route->flags & R_OPEN_TOO && s->config->open_health && !r->admin_path) {
+	if (r->credential == CREDENTIAL_NONE && is_open(s, r)) {
 		open_answer(s, r, out);
 		return;
 	}
@@ -315,7 +329,7 @@ static void answer(struct service *s, struct request *r, struct reply *out)
 	}
 	/* Reading what was sent touches no data, so it may come before admission; what is wrong with it is told only to those
 	 * whom the gate lets through. */
-	if (!accept_ok)
+	if (!accept_ok && !r->route->type)
 		request_failf(r, ERR_NOT_ACCEPTABLE, NULL, "only application/json and application/problem+json can be sent");
 	if (!r->failure.set)
 		input_query(r);
