@@ -1,5 +1,6 @@
 /* init.c: `postern init`: from nothing to a database with a first administrator. Each step is done, or found done. */
 #include "cli.h"
+#include "hba.h"
 #include "migrate.h"
 #include "show.h"
 #include "token.h"
@@ -202,12 +203,13 @@ static int have_administrator(struct cli *cli, const char *name, const char *ema
 static const struct option options[] = {
 	{ .name = "admin", .value = "NAME", .about = "User name of the first administrator; default: admin" },
 	{ .name = "email", .value = "ADDRESS", .about = "Their e-mail address" },
+	{ .name = "write-hba", .about = "Where the endpoints cannot log in, let them: add lines to pg_hba.conf and pg_ident.conf" },
 	{ .name = "" }
 };
 
 static int run(struct cli *cli, int argc, char **argv)
 {
-	const char *values[2], *words[1];
+	const char *values[3], *words[1];
 	size_t n;
 	int rc = option_parse(options, argc, argv, values, words, &n, 0, "init");
 	const struct config *config = rc ? NULL : cli_config(cli);
@@ -220,6 +222,8 @@ static int run(struct cli *cli, int argc, char **argv)
 	if (rc == CLI_OK)
 		rc = migrate_run(cli, false);
 	if (rc == CLI_OK)
+		rc = hba_ensure(cli, values[2] != NULL);
+	if (rc == CLI_OK)
 		rc = have_administrator(cli, values[0] ? values[0] : "admin", values[1]);
 	if (rc == CLI_OK)
 		cli_note(cli, "Next: postern token create --name NAME --owner USER --scopes SCOPE,…");
@@ -227,9 +231,10 @@ static int run(struct cli *cli, int argc, char **argv)
 }
 
 const struct command command_init = {
-	"init", run, "init [--admin NAME] [--email ADDRESS]", "Create database, pepper, schema and first administrator",
+	"init", run, "init [--admin NAME] [--email ADDRESS] [--write-hba]", "Create database, pepper, schema and first administrator",
 	options,
 	"Does what is missing and says so; running it again changes nothing. Connects like migrate; creating the database "
-	"needs CREATEDB.",
+	"needs CREATEDB. Each endpoint logs in as a role of its own: where pg_hba.conf does not let it, the lines it takes are "
+	"printed, or with --write-hba written.",
 	"init\ninit --admin kim --email kim@example.org\n"
 };

@@ -9,8 +9,8 @@
 #include <string.h>
 
 const struct command *const commands[] = {
-	&command_completion, &command_config, &command_help, &command_import, &command_init, &command_migrate,
-	&command_openapi, &command_routes, NULL
+	&command_completion, &command_config, &command_doctor, &command_help, &command_import, &command_init, &command_migrate,
+	&command_routes, NULL
 };
 
 const struct command *command_find(const char *name)

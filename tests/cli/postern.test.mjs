@@ -99,7 +99,7 @@ test('settings that cannot be read end with 1, whatever the command', () => {
 
 test('every command, resource and verb has help with examples first', () => {
 	const { stdout } = postern(['routes', '--json']);
-	const pages = [['completion'], ['config'], ['help'], ['import'], ['init'], ['migrate'], ['routes']];
+	const pages = [['completion'], ['config'], ['doctor'], ['help'], ['import'], ['init'], ['migrate'], ['routes']];
 	for (const resource of JSON.parse(stdout)) {
 		pages.push([resource.one], [resource.name]);
 		for (const route of resource.routes)

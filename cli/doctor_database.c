@@ -1,0 +1,195 @@
+/* doctor_database.c: see doctor.h. */
+#include "doctor.h"
+#include "hba.h"
+#include "migrate.h"
+#include "timestamp.h"
+#include "words.h"
+#include <libpq-fe.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { SKEW_MAX_MS = 2000 };
+
+static void check_migrations(struct doctor *d)
+{
+	bool functions = false;
+	size_t pending = 0;
+	const int rc = migrate_look(d->cli, &pending, &functions);
+
+	if (rc != CLI_OK)
+		doctor_finding(d, "migrations", "postern migrate --dry-run says the same; what it says is what to do.",
+		               "the database's schema is not one that this version can bring up to date");
+	else if (pending)
+		doctor_finding(d, "migrations", "postern migrate", "%zu not applied to this database", pending);
+	else if (functions)
+		doctor_finding(d, "migrations", "postern migrate", "the database's functions are those of another version");
+	else
+		doctor_fine(d, "migrations", "schema and functions are those of this version");
+}
+
+/*
+ * What each login role may do, against what sql/functions/90_endpoints.sql gives it. Asked by effect (has_..._privilege),
+ * so that what comes by PUBLIC, membership or ownership counts as well. One row per role and kind.
+ */
+static const char grants[] =
+	"WITH login AS ("
+	" SELECT e.name, $1 || e.name AS role FROM postern.endpoints e UNION ALL SELECT NULL, $1 || 'cli'"
+	"), present AS ("
+	" SELECT l.name, l.role, r.oid, r.rolsuper, r.rolcanlogin, concat_ws(', ', CASE WHEN r.rolsuper THEN 'SUPERUSER' END,"
+	"  CASE WHEN r.rolcreaterole THEN 'CREATEROLE' END, CASE WHEN r.rolcreatedb THEN 'CREATEDB' END,"
+	"  CASE WHEN r.rolbypassrls THEN 'BYPASSRLS' END, CASE WHEN r.rolreplication THEN 'REPLICATION' END) AS powers"
+	" FROM login l LEFT JOIN pg_catalog.pg_roles r ON r.rolname = l.role"
+	"), ours AS ("
+	" SELECT oid, nspname FROM pg_catalog.pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'"
+	"), fn AS ("
+	" SELECT p.oid, n.nspname, p.proname, n.oid AS nsp FROM pg_catalog.pg_proc p JOIN ours n ON n.oid = p.pronamespace"
+	"), due AS ("
+	" SELECT p.role, p.oid AS roleid, f.oid FROM present p JOIN fn f ON"
+	"  (p.name IS NOT NULL AND (f.nspname = p.name AND f.proname IN ('serve', 'write')"
+	"    OR f.nspname = 'gate' AND f.proname IN ('alive', 'compatible_from', 'settle', 'record', 'keep')))"
+	"  OR (p.name IS NULL AND (f.nspname IN (SELECT name FROM postern.endpoints) AND f.proname IN ('local_read', 'local_write')"
+	"    OR f.nspname = 'gate' AND f.proname IN ('alive', 'compatible_from')))"
+	"), can AS ("
+	" SELECT p.role, f.oid FROM present p JOIN fn f ON pg_catalog.has_function_privilege(p.oid, f.oid, 'EXECUTE')"
+	"  AND pg_catalog.has_schema_privilege(p.oid, f.nsp, 'USAGE') WHERE NOT p.rolsuper"
+	"), wrong AS ("
+	" SELECT role, 'missing' AS kind, 'the role itself' AS what FROM present WHERE oid IS NULL"
+	" UNION ALL SELECT role, 'missing', 'LOGIN' FROM present WHERE NOT rolcanlogin"
+	" UNION ALL SELECT role, 'missing', 'CONNECT to this database' FROM present"
+	"  WHERE NOT pg_catalog.has_database_privilege(oid, pg_catalog.current_database(), 'CONNECT')"
+	" UNION ALL SELECT d.role, 'missing', 'EXECUTE on ' || d.oid::regprocedure FROM due d JOIN present p ON p.role = d.role"
+	"  WHERE NOT p.rolsuper AND (d.role, d.oid) NOT IN (SELECT role, oid FROM can)"
+	" UNION ALL SELECT p.role, 'missing', 'function ' || p.name || '.' || x.fn FROM present p,"
+	"  (VALUES ('serve'), ('write')) x (fn) WHERE p.name IS NOT NULL"
+	"  AND NOT EXISTS (SELECT FROM fn f WHERE f.nspname = p.name AND f.proname = x.fn)"
+	" UNION ALL SELECT role, 'excess', powers FROM present WHERE powers <> ''"
+	" UNION ALL SELECT p.role, 'excess', 'membership of ' || m.roleid::regrole FROM present p"
+	"  JOIN pg_catalog.pg_auth_members m ON m.member = p.oid"
+	" UNION ALL SELECT c.role, 'excess', 'EXECUTE on ' || c.oid::regprocedure FROM can c"
+	"  WHERE (c.role, c.oid) NOT IN (SELECT role, oid FROM due)"
+	" UNION ALL SELECT p.role, 'excess', 'CREATE in schema ' || n.nspname FROM present p JOIN ours n"
+	"  ON pg_catalog.has_schema_privilege(p.oid, n.oid, 'CREATE') WHERE NOT p.rolsuper"
+	" UNION ALL SELECT p.role, 'excess', 'privileges on ' || t.oid::regclass FROM present p"
+	"  JOIN pg_catalog.pg_class t ON t.relkind IN ('r', 'p', 'v', 'm', 'f')"
+	"  AND (pg_catalog.has_table_privilege(p.oid, t.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')"
+	"   OR pg_catalog.has_any_column_privilege(p.oid, t.oid, 'SELECT, INSERT, UPDATE, REFERENCES'))"
+	"  JOIN ours n ON n.oid = t.relnamespace WHERE NOT p.rolsuper"
+	" UNION ALL SELECT p.role, 'excess', 'privileges on ' || t.oid::regclass FROM present p"
+	"  JOIN pg_catalog.pg_class t ON t.relkind = 'S' AND pg_catalog.has_sequence_privilege(p.oid, t.oid, 'USAGE, SELECT, UPDATE')"
+	"  JOIN ours n ON n.oid = t.relnamespace WHERE NOT p.rolsuper"
+	/* The wall itself: whom row-level security binds, where it stands, and that the trail only grows. */
+	" UNION ALL SELECT r.rolname, 'excess', concat_ws(', ', CASE WHEN r.rolcanlogin THEN 'LOGIN' END,"
+	"   CASE WHEN r.rolsuper THEN 'SUPERUSER' END, CASE WHEN r.rolbypassrls THEN 'BYPASSRLS' END)"
+	"  FROM pg_catalog.pg_roles r WHERE r.rolname IN ('postern_owner', 'postern_gate', 'postern_tenant', 'postern_operator')"
+	"  AND (r.rolcanlogin OR r.rolsuper OR r.rolbypassrls)"
+	" UNION ALL SELECT r.rolname, 'excess', 'UPDATE, DELETE or TRUNCATE on postern.audit' FROM pg_catalog.pg_roles r"
+	"  WHERE r.rolname IN ('postern_gate', 'postern_tenant', 'postern_operator') AND NOT r.rolsuper"
+	"  AND pg_catalog.has_table_privilege(r.oid, 'postern.audit', 'UPDATE, DELETE, TRUNCATE')"
+	" UNION ALL SELECT 'table ' || t.oid::regclass, 'missing', 'enabled and forced row-level security' FROM pg_catalog.pg_class t"
+	"  WHERE EXISTS (SELECT FROM pg_catalog.pg_policy y WHERE y.polrelid = t.oid)"
+	"  AND t.relnamespace = 'postern'::regnamespace AND NOT (t.relrowsecurity AND t.relforcerowsecurity)"
+	") SELECT role, kind, count(*), string_agg(what, ', ' ORDER BY what LIKE 'EXECUTE%', what) FROM wrong GROUP BY role, kind ORDER BY role, kind";
+
+static void check_grants(struct doctor *d, PGconn *db)
+{
+	PQclear(PQexec(db, "SET jit = off")); /* which would take seconds over a query of milliseconds */
+	PGresult *result = PQexecParams(db, grants, 1, NULL, (const char *const[]){ d->config->role_prefix }, NULL, NULL, 0);
+
+	if (PQresultStatus(result) != PGRES_TUPLES_OK) {
+		doctor_finding(d, "grants", "postern migrate; where that changes nothing, connect as a superuser (PGUSER).",
+		               "cannot be read: %s", PQresultErrorMessage(result));
+	} else if (!PQntuples(result)) {
+		doctor_fine(d, "grants", "every role may do what its endpoint needs and nothing else");
+	}
+	for (int row = 0; row < PQntuples(result); row++) {
+		const bool missing = !strcmp(PQgetvalue(result, row, 1), "missing");
+		doctor_finding(d, "grants", missing
+		               ? "postern migrate grants anew when its functions changed; else give the privilege back with GRANT."
+		               : "Take it away: REVOKE, or ALTER ROLE. Whoever has this endpoint has that, too.",
+		               "%s %s: %.400s", PQgetvalue(result, row, 0), missing ? "lacks" : "has more than it should", PQgetvalue(result, row, 3));
+	}
+	PQclear(result);
+}
+
+/* As the endpoint would: as its own Unix user, where there is one and we may be it. */
+static void check_logins(struct doctor *d)
+{
+	size_t n, fine = 0;
+	const struct resource *const *all = resources(&n);
+	char user[64];
+
+	for (size_t i = 0; i <= n; i++) {
+		const char *name = i < n ? all[i]->name : "cli";
+		snprintf(user, sizeof user, "postern-%s", name);
+		const struct passwd *own = i < n && geteuid() == 0 ? getpwnam(user) : NULL;
+		PGconn *db = hba_login(d->config, name, own ? own->pw_uid : geteuid());
+		const bool in = PQstatus(db) == CONNECTION_OK;
+		PGresult *result = in ? PQexec(db, "SELECT gate.alive()") : NULL;
+		if (!in)
+			doctor_finding(d, "logins", "postern init --write-hba; or see \"Logins\" in operations.md. Under peer "
+			               "authentication only root can try this.", "%s%s%s%s: %s", d->config->role_prefix, name,
+			               own ? " as user " : "", own ? user : "", PQerrorMessage(db));
+		else if (PQresultStatus(result) != PGRES_TUPLES_OK)
+			doctor_finding(d, "logins", "postern migrate", "%s%s: %s", d->config->role_prefix, name, PQresultErrorMessage(result));
+		else
+			fine++;
+		PQclear(result);
+		PQfinish(db);
+	}
+	if (fine == n + 1)
+		doctor_fine(d, "logins", "every endpoint and the operator's command can log in");
+}
+
+static void check_hba(struct doctor *d, PGconn *db)
+{
+	PGresult *result = PQexec(db, "SELECT pg_catalog.current_setting('hba_file') || ' line ' || line_number || ': ' || error"
+	                              " FROM pg_catalog.pg_hba_file_rules WHERE error IS NOT NULL LIMIT 1");
+
+	if (PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result))
+		doctor_finding(d, "logins", "Mend that line, then reload PostgreSQL: until then it keeps the lines it had.", "%s",
+		               PQgetvalue(result, 0, 0));
+	PQclear(result);
+}
+
+static void check_clock(struct doctor *d, PGconn *db)
+{
+	const int64_t before = timestamp_now();
+	PGresult *result = PQexec(db, "SELECT (extract(epoch FROM postern.clock()) * 1000000)::bigint");
+	const int64_t after = timestamp_now();
+
+	if (PQresultStatus(result) != PGRES_TUPLES_OK) {
+		doctor_skipped(d, "clock", "the database does not tell its time: %s", PQresultErrorMessage(result));
+	} else {
+		const int64_t theirs = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
+		const int64_t skew_ms = (theirs - (before + after) / 2) / 1000, unsure_ms = (after - before) / 2000;
+		if (llabs(skew_ms) > SKEW_MAX_MS + unsure_ms)
+			doctor_finding(d, "clock", "Have both keep time by NTP (chrony or systemd-timesyncd). Expiry and the trail go by the "
+			               "database's clock, answers and logs by this machine's.",
+			               "the database's clock is %.1f s %s this machine's", (double)llabs(skew_ms) / 1000,
+			               skew_ms > 0 ? "ahead of" : "behind");
+		else
+			doctor_fine(d, "clock", "this machine's and the database's agree");
+	}
+	PQclear(result);
+}
+
+void doctor_database(struct doctor *d)
+{
+	PGconn *db = migrate_connect(d->config, NULL);
+
+	if (PQstatus(db) != CONNECTION_OK) {
+		doctor_finding(d, "database", "Start PostgreSQL, or mend the setting dsn (dsn_direct); where there is no database yet: "
+		               "postern init.", "%s", PQerrorMessage(db));
+	} else {
+		doctor_fine(d, "database", "PostgreSQL %s, database %s", PQparameterStatus(db, "server_version"), PQdb(db));
+		check_migrations(d);
+		check_grants(d, db);
+		check_hba(d, db);
+		check_logins(d);
+		check_clock(d, db);
+	}
+	PQfinish(db);
+}
