@@ -10,7 +10,7 @@
 
 const struct command *const commands[] = {
 	&command_completion, &command_config, &command_doctor, &command_help, &command_import, &command_init, &command_migrate,
-	&command_routes, NULL
+	&command_openapi, &command_routes, NULL
 };
 
 const struct command *command_find(const char *name)
