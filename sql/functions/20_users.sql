@@ -45,14 +45,14 @@ BEGIN
 	ELSIF r.rank > c.rank THEN
 		PERFORM gate.invalid('role', format('"%s" is more than your own role', p_role));
 	END IF;
-	IF NOT gate.may_admin(c) THEN
+	IF r.rank = 3 THEN
+		PERFORM users.needs_admin(c);
+	ELSIF NOT gate.may_admin(c) THEN
 		FOREACH w IN ARRAY r.scopes LOOP
 			IF NOT gate.covers(c.role_scopes, w, c.rank) THEN
 				PERFORM gate.invalid('role', format('"%s" has the scope %s, which is more than your own role', p_role, w));
 			END IF;
 		END LOOP;
-	ELSIF r.rank = 3 THEN
-		PERFORM users.needs_admin(c);
 	END IF;
 END $$;
 CREATE FUNCTION users.needs_admin(c postern.caller) RETURNS void
