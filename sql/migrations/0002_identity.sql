@@ -102,7 +102,7 @@ CREATE INDEX token_by_role ON postern.tokens (role) WHERE role IS NOT NULL;
 SELECT postern.wall('postern.tokens');
 GRANT SELECT ON postern.tokens TO postern_gate;
 
--- One or two keys a token (two during a rotation's grace). Tenants and operators may add and drop keys, never read digests.
+-- One or two keys a token (two during a rotation's grace). Tenants and operators may add and drop keys, never read or replace digests.
 CREATE TABLE postern.keys (
 	key_id     text PRIMARY KEY,
 	token_id   uuid NOT NULL,
@@ -114,9 +114,10 @@ CREATE TABLE postern.keys (
 	FOREIGN KEY (account_id, token_id) REFERENCES postern.tokens (account_id, id) ON DELETE CASCADE ON UPDATE CASCADE
 );
 CREATE INDEX key_by_token ON postern.keys (token_id);
-SELECT postern.wall('postern.keys', 'account_id', 'INSERT, DELETE, UPDATE (expires_at)');
-REVOKE SELECT ON postern.keys FROM postern_tenant, postern_operator;
-GRANT SELECT (key_id, token_id, account_id, expires_at, created_at) ON postern.keys TO postern_tenant, postern_operator;
+SELECT postern.wall('postern.keys', 'account_id', 'INSERT, DELETE');
+REVOKE SELECT, UPDATE ON postern.keys FROM postern_tenant, postern_operator;
+GRANT SELECT (key_id, token_id, account_id, expires_at, created_at), UPDATE (expires_at) ON postern.keys
+	TO postern_tenant, postern_operator;
 
 -- The rate counts, one row a token: updated in place by every admission.
 CREATE TABLE postern.rates (
