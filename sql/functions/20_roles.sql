@@ -37,8 +37,8 @@ BEGIN
 			PERFORM gate.invalid('scopes', format('"%s" is more than your token holds', w));
 		END IF;
 	END LOOP;
-	IF p_base = 'admin' AND NOT gate.holds(c.scopes, 'users:admin', false, c.rank) THEN
-		PERFORM gate.fail(403, 'a role based on admin needs the scope users:admin');
+	IF p_base = 'admin' THEN
+		PERFORM users.needs_admin(c);
 	END IF;
 END $$;
 

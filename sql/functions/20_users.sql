@@ -44,8 +44,7 @@ BEGIN
 		PERFORM gate.invalid('role', format('there is no role "%s"', p_role));
 	ELSIF r.rank > c.rank THEN
 		PERFORM gate.invalid('role', format('"%s" is more than your own role', p_role));
-	END IF;
-	IF r.rank = 3 THEN
+	ELSIF r.rank = 3 THEN
 		PERFORM users.needs_admin(c);
 	ELSIF NOT gate.may_admin(c) THEN
 		FOREACH w IN ARRAY r.scopes LOOP
@@ -67,7 +66,7 @@ CREATE FUNCTION users.is_admin(p_id bigint) RETURNS boolean
 LANGUAGE sql STABLE AS $$
 	SELECT r.rank = 3 FROM postern.users u JOIN postern.roles r ON r.name = u.role WHERE u.id = p_id
 $$;
--- The last administrator stays. The rows of all of them are locked first, so that two removals cannot both be the last but one.
+-- The last administrator stays. Removals take turns and look after their own, so that two cannot both be the last but one.
 CREATE FUNCTION users.keep_one_administrator() RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -185,6 +184,8 @@ BEGIN
 	END IF;
 	PERFORM users.remove(c, o::bigint);
 	RETURN ROW(o, NULL)::postern.done;
+EXCEPTION WHEN foreign_key_violation THEN -- rows that a tenant does not see
+	PERFORM gate.fail(409, 'the user still owns tokens outside this account, from before the user came here; ask your administrator');
 END $$;
 
 RESET ROLE;

@@ -268,6 +268,12 @@ test('a user who owns tokens is deleted by cascade only; suspended, every token 
 	expect(await remove(`/api/users/${t.user.id}`), 409, /1 tokens.*cascade=true/, 'tokens');
 	assert.equal((await remove(`/api/users/${t.user.id}?cascade=true`)).status, 204);
 	expect(await ask('/api/me', { token: t.token }), 401);
+	const late = await make('/api/users', { username: s.unique('late') });
+	const early = s.mint({ owner: late.username, scopes: ['profile:read'] }).token;
+	expect(await patch(`/api/users/${late.id}`, { account: tenant.username }), 200);
+	expect(await ask('/api/me', { token: early }), 401, /another account/);
+	expect(await remove(`/api/users/${late.id}?cascade=true`, own), 409, /ask your administrator/);
+	assert.equal((await remove(`/api/users/${late.id}?cascade=true`)).status, 204);
 });
 
 test('administrators are made, changed and removed only with users:admin', async () => {
@@ -276,15 +282,20 @@ test('administrators are made, changed and removed only with users:admin', async
 	const second = await make('/api/users', { username: s.unique('adm'), role: 'admin' });
 	const plain = await make('/api/users', { username: s.unique('plain') });
 	const admins = await make('/api/roles', { name: s.unique('deputy'), base: 'admin', scopes: ['domains:read'] });
+	const common = await make('/api/roles', { name: s.unique('common'), scopes: ['users:read'] });
 	for (const who of [helper, denied]) {
 		expect(await post('/api/users', { username: s.unique('adm'), role: 'admin' }, who), 403, /users:admin/);
 		expect(await post('/api/users', { username: s.unique('adm'), role: admins.name }, who), 403, /users:admin/);
 		expect(await patch(`/api/users/${plain.id}`, { role: 'admin' }, who), 403, /users:admin/);
+		expect(await patch(`/api/roles/${common.id}`, { base: 'admin', scopes: ['users:read'] }, who), 403, /users:admin/);
 		for (const [method, at, body] of [['PATCH', '', { email: 'x@example.org' }], ['PATCH', '', { role: 'viewer' }], ['PUT', '', { role: 'viewer' }],
 			['DELETE', ''], ['POST', '/suspend']])
 			expect(await ask(`/api/users/${second.id}${at}`, { method, body, token: who }), 403, /users:admin/);
 		expect(await patch(`/api/users/${plain.id}`, { email: 'x@example.org' }, who), 200);
 	}
+	const bound = s.mint({ account: tenant.username, scopes: ['*'] }).token; // an administrator's, for one account
+	expect(await post('/api/users', { username: s.unique('adm'), role: 'admin' }, bound), 403, /users:admin/);
+	await make('/api/users', { username: s.unique('cus'), role: 'customer' }, bound);
 	assert.equal((await ask(`/api/users/${second.id}`)).json.role, 'admin');
 	expect(await patch(`/api/users/${second.id}`, { role: 'customer' }), 200);
 	expect(await patch(`/api/users/${second.id}`, { role: 'admin' }), 200);
