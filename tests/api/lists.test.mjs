@@ -169,7 +169,11 @@ test('updated_since takes an instant and finds what changed from it on', async (
 	const instant = encodeURIComponent(some.updated_at);
 	const since = await list(`/api/domains?updated_since=${instant}`);
 	assert.ok(since.data.some((d) => d.id === some.id));
-	assert.equal((await list('/api/domains?updated_since=2999-01-01T00:00:00Z')).total, 0);
+	for (const { name } of listable.filter((r) => !r.cursor_only)) {
+		const { total } = await list(`/api/${name}`);
+		assert.equal((await list(`/api/${name}?updated_since=2000-01-01T00:00:00%2B02:00`)).total, total, name);
+		assert.equal((await list(`/api/${name}?updated_since=2999-01-01T00:00:00Z`)).total, 0, name);
+	}
 	assert.equal((await list(`/api/domains?updated_since=${instant}&status=active,suspended,pending,deleting,error`)).total, since.total);
 	const changed = (await ask(`/api/domains/${some.id}`, { method: 'PATCH', body: { mail_enabled: !some.mail_enabled } })).json;
 	assert.deepEqual((await list(`/api/domains?updated_since=${encodeURIComponent(changed.updated_at)}`)).data.map((d) => d.id), [some.id]);
@@ -311,4 +315,17 @@ test('the audit trail: newest first, by cursor, with since, until, actor, action
 	assert.deepEqual((await list(`/api/audit/${rows[0].id}`)), rows[0]);
 	await refused('/api/audit?until=x', 'until');
 	await refused('/api/audit?updated_since=2026-01-01T00:00:00Z', 'updated_since');
+});
+
+test('the command gives the same rows: by page, by cursor, and all of them', async () => {
+	const wanted = await walk('/api/domains?per_page=100&account=bob&sort=domain&order=desc');
+	assert.ok(wanted.length > 100);
+	const shape = ['domain', 'list', '--account', 'bob', '--sort', 'domain', '--order', 'desc'];
+	const all = s.cliJson([...shape, '--all']);
+	assert.deepEqual([all.data, all.next_cursor], [wanted, null]);
+	const second = s.cliJson([...shape, '--per-page', '30', '--page', '2']);
+	assert.deepEqual([second.data, second.total], [wanted.slice(30, 60), wanted.length]);
+	assert.deepEqual(s.cliJson([...shape, '--per-page', '30', '--cursor', second.next_cursor]).data, wanted.slice(60, 90));
+	const trail = s.cliJson(['audit', 'list', '--actor', 'system', '--action', 'create', '--resource', 'account']);
+	assert.deepEqual(trail.data.slice(-4).map((row) => row.changes.after.username), ['cyd', 'bob', 'ada', 'demo']);
 });
