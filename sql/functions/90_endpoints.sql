@@ -342,7 +342,9 @@ BEGIN
 			INSERT INTO postern.audit (account_id, at, request_id, actor, token_id, token_name, user_id, username, resource, verb,
 				object_id, method, path, status, outcome, reason, duration_us, ip, user_agent)
 			VALUES (v_account, v_now, e.request_id::uuid, 'token', e.token_id, e.token_name, e.user_id, e.username,
-				split_part(e.action, '.', 1), split_part(e.action, '.', 2), CASE WHEN e.op <> 'list' THEN e.id END, e.method, e.path,
+				split_part(e.action, '.', 1), split_part(e.action, '.', 2),
+				CASE WHEN e.op <> 'list' THEN regexp_replace(e.id, '\w{50,}', '***', 'g') END, -- a token is no id: as http_scrub
+				e.method, e.path,
 				serve.status, gate.outcome(serve.status), serve.reason,
 				e.elapsed_us + (extract(epoch FROM clock_timestamp() - v_begin) * 1000000)::bigint, e.ip, e.agent);
 		END IF;
