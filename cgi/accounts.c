@@ -15,6 +15,7 @@ static const struct field fields[] = {
 	{ "users",         F_INT,       0,                                           "Users it has" },
 	{ "tokens",        F_INT,       0,                                           "Tokens bound to it" },
 	{ "status",        F_ENUM,      F_SORT | F_FILTER,                           "State; a suspended account's tokens are refused", .choices = "pending active suspended deleting error" },
+	{ "last_error",     F_TEXT,      F_MAYBE_NULL,                            "What went wrong last on the machine; null: nothing" },
 	{ "managed",       F_BOOL,      F_FILTER | F_LOCAL,                          "False while Postern only knows of it (imported)" },
 	{ "created_at",    F_TIMESTAMP, F_SORT,                                      "When it was created" },
 	{ "updated_at",    F_TIMESTAMP, F_SORT,                                      "When it last changed" },

@@ -11,6 +11,7 @@ static const struct field fields[] = {
 	{ "document_root",  F_PATH,      F_INPUT | F_SEARCH | F_NULLABLE,         "Folder it is served from, below the account's home; default: there", .max = 500 },
 	{ "ssl_status",     F_ENUM,      F_FILTER | F_SORT | F_LOCAL,                       "State of its certificate", .choices = "none pending active expiring expired error" },
 	{ "status",         F_ENUM,      F_FILTER | F_SORT,                       "State of the domain", .choices = "pending active suspended deleting error" },
+	{ "last_error",     F_TEXT,      F_MAYBE_NULL,                            "What went wrong last on the machine; null: nothing" },
 	{ "mail_enabled",   F_BOOL,      F_INPUT | F_FILTER,                      "Whether mail for it is taken; default true" },
 	{ "managed",        F_BOOL,      F_FILTER | F_LOCAL,                                "False while Postern only knows of it (imported) and changes nothing on the machine" },
 	{ "created_at",     F_TIMESTAMP, F_SORT,                                  "When it was created" },

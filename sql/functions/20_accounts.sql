@@ -8,7 +8,7 @@ SELECT a.id, a.name, a.username, a.email, a.home, a.max_domains, a.max_mailboxes
        (SELECT count(*) FROM postern.domains d WHERE d.account_id = a.id) AS domains,
        (SELECT count(*) FROM postern.users u WHERE u.account_id = a.id) AS users,
        (SELECT count(*) FROM postern.tokens t WHERE t.account_id = a.id) AS tokens,
-       a.status, a.managed, a.created_at, a.updated_at, a.version, a.id AS tenant
+       a.status, a.last_error, a.managed, a.created_at, a.updated_at, a.version, a.id AS tenant
 FROM postern.accounts a;
 
 CREATE FUNCTION accounts."create"(c postern.caller, o text, b jsonb) RETURNS postern.done
