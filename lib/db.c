@@ -200,9 +200,9 @@ static const char *field_text(const PGresult *result, int field)
 /* Turn a result that is an error into *error. Class 08, 57P0x and 25006 mean that this server cannot serve us. */
 static enum db_status refuse(struct db *db, PGresult *result, struct arena *arena, struct db_error *error)
 {
-	const char *state = field_text(result, PG_DIAG_SQLSTATE);
+	const char *state = error->sqlstate;
 
-	snprintf(error->sqlstate, sizeof error->sqlstate, "%s", state);
+	snprintf(error->sqlstate, sizeof error->sqlstate, "%s", field_text(result, PG_DIAG_SQLSTATE));
 	error->message = arena_strdup(arena, field_text(result, PG_DIAG_MESSAGE_PRIMARY));
 	error->detail = arena_strdup(arena, field_text(result, PG_DIAG_MESSAGE_DETAIL));
 	if (!error->message)
