@@ -42,7 +42,7 @@ int main(int argc, char **argv)
 	};
 	const struct resource *resource = served();
 	const char *config_path = NULL, *socket_path = NULL, *why;
-	struct config config;
+	static struct config config; /* lives as long as the process, whichever way it ends */
 	struct service service = { .config = &config, .resource = resource };
 	unsigned long mode = 0660;
 	bool check = false;
