@@ -67,7 +67,7 @@ static const struct db_stmt stmt_record = {
 	          "$9::text, $10::int, $11::text, $12::bigint, $13::text)", 13, 1
 };
 static const struct db_stmt stmt_keep = {
-	"keep", "SELECT gate.keep($1::text, $2::bytea, $3::text, $4::bytea, $5::int, $6::text, $7::text)", 7, 1
+	"keep", "SELECT gate.keep($1::text, $2::bytea, $3::bytea, $4::bytea, $5::int, $6::text, $7::text)", 7, 1
 };
 static const struct db_stmt stmt_alive = { "alive", "SELECT gate.alive()", 0, 1 };
 static const struct db_stmt stmt_settle = { "settle", "SELECT gate.settle()", 0, 1 };
@@ -132,7 +132,7 @@ struct gate *gate_new(const struct config *config, const struct resource *resour
 	snprintf(gate->write_sql, sizeof gate->write_sql,
 	         "SELECT * FROM %s.write($1::text, $2::bytea, $3::text::inet, $4::bool, $5::text, $6::bool, $7::int, $8::bool, $9::bool, "
 	         "$10::text, $11::text, $12::text::jsonb, $13::text[], $14::bool, $15::int, $16::text[], $17::text::uuid, $18::text, "
-	         "$19::text, $20::text, $21::text, $22::bigint, $23::text, $24::bytea)", resource->name);
+	         "$19::text, $20::text, $21::text, $22::bigint, $23::bytea, $24::bytea)", resource->name);
 	gate->write = (struct db_stmt){ "write", gate->write_sql, 24, COLUMNS_WRITE };
 	db_on_connect(gate->admit_db, schema_fits, (void *)(uintptr_t)resource);
 	db_on_connect(gate->write_db, schema_fits, (void *)(uintptr_t)resource);
@@ -544,19 +544,33 @@ static struct db_value versions(struct request *r)
 	return db_text_array(r->arena, items, n);
 }
 
-static struct db_value fingerprint(struct request *r)
+/* SHA-256 in the arena; null when out of memory, which the statement refuses. */
+static struct db_value sha256(struct request *r, const void *data, size_t len)
 {
 	unsigned char *digest = arena_alloc(r->arena, SHA256_DIGEST_LENGTH);
+
+	return digest && SHA256(data, len, digest) ? db_bytes(digest, SHA256_DIGEST_LENGTH) : (struct db_value){ NULL, 0 };
+}
+
+/* Everything that makes a request the same one. */
+static struct db_value fingerprint(struct request *r)
+{
+	struct db_value digest = { NULL, 0 };
 	struct buf all;
 
-	if (!digest)
-		return (struct db_value){ NULL, 0 };
 	buf_init(&all, ARENA_MAX_BYTES);
 	buf_printf(&all, "%s\n%s\n%s\n", r->method_name, r->path, r->query_text);
 	buf_add(&all, r->body_text ? r->body_text : "", r->body_len);
-	SHA256((const unsigned char *)all.data, all.len, digest);
+	if (!buf_failed(&all))
+		digest = sha256(r, all.data, all.len);
 	buf_free(&all);
-	return db_bytes(digest, SHA256_DIGEST_LENGTH);
+	return digest;
+}
+
+/* Kept by its digest: whatever a caller puts into the header, a token even, is stored nowhere. */
+static struct db_value key_digest(struct request *r)
+{
+	return sha256(r, r->idempotency_key, strlen(r->idempotency_key));
 }
 
 /* The body as SQL wants it: what was checked, and cascade. */
@@ -622,7 +636,7 @@ void gate_write(struct gate *gate, struct request *r, int status, struct verdict
 		db_text(route->call), db_text(r->id), db_text(body_text(r)), versions(r), db_bool(a, r->query.dry_run), db_int4(a, status),
 		db_text_array(a, r->secrets, r->secret_count), db_text(r->request_id), db_text(r->method_name), db_text(r->uri),
 		db_text(route->audit), db_text(r->user_agent), db_int8(a, request_elapsed_us(r)),
-		db_text(keeps ? r->idempotency_key : NULL), keeps ? fingerprint(r) : (struct db_value){ NULL, 0 }
+		keeps ? key_digest(r) : (struct db_value){ NULL, 0 }, keeps ? fingerprint(r) : (struct db_value){ NULL, 0 }
 	};
 
 	*v = (struct verdict){ .total = -1 };
@@ -655,7 +669,7 @@ enum db_status gate_keep(struct gate *gate, struct request *r, const struct repl
 
 	if (kept) {
 		struct db_value values[] = {
-			db_text(r->key_id), digests(r), db_text(r->idempotency_key), fingerprint(r), db_int4(r->arena, kept->status),
+			db_text(r->key_id), digests(r), key_digest(r), fingerprint(r), db_int4(r->arena, kept->status),
 			db_text(kept->head.data ? kept->head.data : ""), db_text(kept->body.data ? kept->body.data : "")
 		};
 

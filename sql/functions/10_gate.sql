@@ -204,12 +204,12 @@ $$;
 
 -- Idempotency-Key: the first answer when this key was used within 24 h with the same request, else nothing. 409 while the
 -- first is under way, 422 for another request. The lock lasts as long as the transaction.
-CREATE FUNCTION gate.replay(c postern.caller, p_key text, p_fingerprint bytea) RETURNS postern.kept_answers
+CREATE FUNCTION gate.replay(c postern.caller, p_key bytea, p_fingerprint bytea) RETURNS postern.kept_answers
 LANGUAGE plpgsql AS $$
 DECLARE
 	k postern.kept_answers;
 BEGIN
-	IF NOT pg_try_advisory_xact_lock(hashtextextended(c.token_id::text || p_key, 0)) THEN
+	IF NOT pg_try_advisory_xact_lock(hashtextextended(c.token_id::text || p_key::text, 0)) THEN
 		PERFORM gate.fail(409, 'the first request with this Idempotency-Key is still running; try again in a moment');
 	END IF;
 	SELECT * INTO k FROM postern.kept_answers a WHERE a.token_id = c.token_id AND a.key = p_key;
@@ -222,7 +222,7 @@ BEGIN
 	END IF;
 	RETURN k;
 END $$;
-CREATE FUNCTION gate.keep(p_key_id text, p_digest bytea, p_key text, p_fingerprint bytea, p_status int, p_headers text,
+CREATE FUNCTION gate.keep(p_key_id text, p_digest bytea, p_key bytea, p_fingerprint bytea, p_status int, p_headers text,
                           p_body text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -395,4 +395,4 @@ BEGIN
 END $$;
 ALTER FUNCTION gate.record(text, bytea, inet, uuid, bigint, text, text, text, text, int, text, bigint, text) OWNER TO postern_gate;
 ALTER FUNCTION gate.settle() OWNER TO postern_gate;
-ALTER FUNCTION gate.keep(text, bytea, text, bytea, int, text, text) OWNER TO postern_gate;
+ALTER FUNCTION gate.keep(text, bytea, bytea, bytea, int, text, text) OWNER TO postern_gate;

@@ -366,7 +366,7 @@ CREATE FUNCTION @schema@.write(
 	p_key text, p_digest bytea, p_ip inet, p_insecure boolean, p_wanted text, p_no_wild boolean, p_rank int, p_admin boolean,
 	p_own boolean, p_op text, p_id text, p_body jsonb, p_match text[], p_dry boolean, p_status int, p_secrets text[],
 	p_request_id uuid, p_method text, p_path text, p_action text, p_agent text, p_elapsed_us bigint,
-	p_idempotency text, p_fingerprint bytea)
+	p_idempotency bytea, p_fingerprint bytea)
 RETURNS TABLE (id text, account_id bigint, rows @item@[], doc text, kept_status int, kept_headers text, kept_body text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $f$
 #variable_conflict use_column
@@ -468,7 +468,7 @@ END $f$;
 	END LOOP;
 	EXECUTE format('GRANT EXECUTE ON FUNCTION gate.alive(), gate.compatible_from(), gate.settle(),
 		gate.record(text, bytea, inet, uuid, bigint, text, text, text, text, int, text, bigint, text),
-		gate.keep(text, bytea, text, bytea, int, text, text) TO %s', login);
+		gate.keep(text, bytea, bytea, bytea, int, text, text) TO %s', login);
 END $build$;
 
 REVOKE ALL ON FUNCTION gate.build_endpoint(postern.endpoints) FROM PUBLIC;

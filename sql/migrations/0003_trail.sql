@@ -119,7 +119,7 @@ GRANT INSERT ON postern.events TO postern_gate;
 -- Answers kept for Idempotency-Key, in the transaction of the change.
 CREATE TABLE postern.kept_answers (
 	token_id    uuid NOT NULL,
-	key         text NOT NULL CHECK (octet_length(key) <= 255),
+	key         bytea NOT NULL,                     -- its digest
 	fingerprint bytea NOT NULL,
 	status      int NOT NULL,
 	headers     text NOT NULL,
