@@ -1,4 +1,5 @@
-// A private stack for a test file: real PostgreSQL, real binaries, real nginx, below build/test/<name>.
+// A private stack for a test file: real PostgreSQL, real binaries, a real web server, below build/test/<name>.
+// WEB=apache runs the same tests through Apache.
 //   const s = await startStack('tokens');   // in before(); s.stop() in after()
 // Everything a test needs to ask the API, the CLI and the database, and to mint tokens.
 import { execFile, execFileSync, spawnSync } from 'node:child_process';
@@ -10,6 +11,7 @@ import { promisify } from 'node:util';
 export const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
 export const build = process.env.POSTERN_BUILD ?? 'build';
 export const soak = process.env.SOAK === '1';
+export const web = process.env.WEB ?? 'nginx';
 const run = promisify(execFile);
 const asRoot = process.getuid() === 0;
 const big = { maxBuffer: 256 << 20 };
@@ -18,7 +20,7 @@ const asServer = asRoot ? ['setpriv', '--reuid=postgres', '--regid=postgres', '-
 
 // `tree`: another copy of the sources, whose scripts and SQL are used.
 export async function startStack(name, environment = {}, tree = root) {
-	const dir = path.join(root, build, 'test', name);
+	const dir = path.join(root, build, 'test', web === 'nginx' ? name : `${name}-${web}`);
 	const env = { ...process.env, RUN: dir, ...environment };
 	spawnSync(path.join(tree, 'scripts/stack'), ['stop'], { env, stdio: 'ignore' });
 	if (fs.existsSync(dir))
@@ -28,7 +30,13 @@ export async function startStack(name, environment = {}, tree = root) {
 	const started = spawnSync(path.join(tree, 'scripts/stack'), ['start'], { env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
 	if (started.status !== 0)
 		throw new Error(`the stack did not start:\n${started.stdout}${started.stderr}`);
-	return new Stack(fs.realpathSync(dir), env);
+	const stack = new Stack(fs.realpathSync(dir), env);
+	if (process.env.RECORD && tree === root) {
+		fs.mkdirSync(process.env.RECORD, { recursive: true });
+		stack.record = path.join(process.env.RECORD, `${path.basename(dir)}.ndjson`);
+		fs.writeFileSync(stack.record, '', { mode: 0o600 });
+	}
+	return stack;
 }
 
 class Stack {
@@ -61,6 +69,8 @@ class Stack {
 			redirect: 'manual',
 		});
 		const text = await response.text();
+		if (this.record)
+			this.#keep(target, { token, method, body, headers }, response, text);
 		let parsed;
 		try {
 			parsed = JSON.parse(text);
@@ -68,6 +78,14 @@ class Stack {
 			parsed = undefined;
 		}
 		return { status: response.status, headers: response.headers, text, json: parsed };
+	}
+
+	// RECORD: every exchange is kept in that folder, for what is checked against the API's description (tests/description).
+	#keep(target, { token, method, body, headers }, response, text) {
+		const sent = Object.fromEntries(Object.entries(headers).filter(([name]) => /^(accept|content-type|if-|idempotency-key)/i.test(name)));
+		const authorized = token !== null || Object.keys(headers).some((name) => /^(authorization|x-api-key)$/i.test(name));
+		const kept = { target, method, authorized, sent, body: Buffer.isBuffer(body) ? String(body) : body, status: response.status, headers: [...response.headers], text };
+		fs.appendFileSync(this.record, `${JSON.stringify(kept)}\n`);
 	}
 
 	// The operator's command. Answers { status, stdout, stderr }.

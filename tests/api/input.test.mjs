@@ -34,17 +34,19 @@ function raw(bytes) {
 		const { hostname, port } = new URL(s.url);
 		const socket = net.connect(Number(port), hostname, () => socket.write(bytes));
 		let all = '';
+		const resolved = (end) => resolve({ status: Number(all.split(' ')[1]), json: JSON.parse(all.slice(end + 4)) });
 		socket.setEncoding('latin1');
 		socket.on('data', (part) => {
 			all += part;
 			const end = all.indexOf('\r\n\r\n'), length = all.match(/\r\ncontent-length: (\d+)\r\n/i);
 			if (end > 0 && length && all.length >= end + 4 + Number(length[1])) {
 				socket.destroy();
-				resolve({ status: Number(all.split(' ')[1]), json: JSON.parse(all.slice(end + 4)) });
+				resolved(end);
 			}
 		});
 		socket.on('error', reject);
-		socket.on('end', () => reject(new Error(`no whole answer: ${all}`)));
+		// An answer without a length ends with the connection.
+		socket.on('end', () => (/^content-length:|^transfer-encoding:/im.test(all) || !all ? reject(new Error(`no whole answer: ${all}`)) : resolved(all.indexOf('\r\n\r\n'))));
 	});
 }
 const creates = () => s.routes().flatMap((resource) => resource.routes.filter((r) => r.does === 'create').map((route) => ({ resource, route })));
@@ -82,7 +84,7 @@ test('several faults of a body are told at once', async () => {
 	assert.match(json.error.fields.domain, /empty label/, 'the fault, not that it is missing');
 });
 
-test('a body of more than 1 MiB is a 413, from nginx or from us', async () => {
+test('a body of more than 1 MiB is a 413, from the web server or from us', async () => {
 	for (const where of ['/api/v1/domains', '/api/domains']) {
 		const declared = await raw(`POST ${where} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\nContent-Type: application/json\r\nContent-Length: ${2 << 20}\r\n\r\n`);
 		assert.equal(declared.status, 413);

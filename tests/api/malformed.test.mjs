@@ -7,7 +7,7 @@ import net from 'node:net';
 import { after, before, test } from 'node:test';
 
 import { BEGIN, PARAMS, STDIN, exchange, fcgi, pairs, parse, record, request, socketOf, stream } from './fastcgi.mjs';
-import { soak, startStack, until } from './harness.mjs';
+import { soak, startStack, until, web } from './harness.mjs';
 
 const COUNT = soak ? 20000 : 200;
 const SEED = Number(process.env.POSTERN_SEED ?? randomInt(2 ** 31));
@@ -166,6 +166,9 @@ test(`${COUNT} hostile HTTP requests are all answered in JSON, and service goes 
 			return undefined;
 		if (expected === 'any' && !ours)
 			return assert.ok([400, 404, 405, 431, 494].includes(status), shown); // an address that is none of ours
+		// Apache reads a refused body to its end before it shows an error document, and shows its own where the end never comes.
+		if (expected === 'cut' && web === 'apache' && !ours)
+			return assert.ok(status >= 400, shown);
 		assert.ok(ours, shown);
 		const json = JSON.parse(body);
 		if (status >= 400)
