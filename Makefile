@@ -54,7 +54,7 @@ LIB_SRC := $(wildcard lib/*.c)
 CGI_SRC := $(wildcard cgi/*.c)
 CLI_SRC := $(wildcard cli/*.c)
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
-API_TESTS := $(wildcard tests/api/*.test.mjs tests/cli/*.test.mjs tests/sql/*.test.mjs)
+API_TESTS := $(wildcard tests/api/*.test.mjs tests/cli/*.test.mjs tests/sql/*.test.mjs tests/install/*.test.mjs)
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 CGI := $(CGI_SRC:cgi/%.c=$(BUILD)/cgi/%)
 CLI := $(if $(CLI_SRC),$(BUILD)/cli/postern)
@@ -66,7 +66,7 @@ SWAGGER_UI := $(firstword $(wildcard web/swagger-ui node_modules/swagger-ui-dist
 SWAGGER_UI_FILES := swagger-ui.css swagger-ui-bundle.js swagger-ui-bundle.js.LICENSE.txt favicon-32x32.png LICENSE NOTICE package.json
 
 .PHONY: help deps all run start stop test unit lint soak check-asan check-valgrind coverage fuzz bench bench-check \
-	install uninstall dist clean FORCE
+	install uninstall dist deb test-install clean FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -159,7 +159,7 @@ install: all ## Install below PREFIX (DESTDIR is respected)
 	install -d $(DESTDIR)$(bindir) $(DESTDIR)$(libexecdir)/postern/cgi $(DESTDIR)$(datadir)/postern $(DESTDIR)$(sysconfdir)/postern
 	install -m 755 $(CLI) $(DESTDIR)$(bindir)/
 	install -m 755 $(CGI) $(DESTDIR)$(libexecdir)/postern/cgi/
-	find sql apache -type f -exec install -D -m 644 {} $(DESTDIR)$(datadir)/postern/{} \;
+	find $(wildcard sql apache) -type f -exec install -D -m 644 {} $(DESTDIR)$(datadir)/postern/{} \;
 	install -d $(DESTDIR)$(datadir)/postern/nginx $(DESTDIR)$(datadir)/postern/web/swagger-ui
 	install -m 644 $(BUILD)/web/*.* $(DESTDIR)$(datadir)/postern/web/
 	$(if $(SWAGGER_UI),install -m 644 $(BUILD)/web/swagger-ui/* $(DESTDIR)$(datadir)/postern/web/swagger-ui/)
@@ -195,6 +195,21 @@ dist: ## dist/postern-VERSION.tar.gz from the last commit, with Swagger UI
 	git archive --format=tar.gz -o dist/postern-$(VERSION).tar.gz --prefix=postern-$(VERSION)/web/swagger-ui/ \
 		$(SWAGGER_UI_FILES:%=--add-file=$(SWAGGER_UI)/%) --prefix=postern-$(VERSION)/ HEAD
 	@echo dist/postern-$(VERSION).tar.gz
+
+deb: ## dist/postern_VERSION_ARCH.deb from the last commit
+	@scripts/deps deb
+	@$(MAKE) --no-print-directory dist
+	@rm -rf dist/deb && mkdir -p dist/deb
+	tar -xzf dist/postern-$(VERSION).tar.gz -C dist/deb
+	cd dist/deb/postern-$(VERSION) && env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS dpkg-buildpackage -us -uc -b
+	mv dist/deb/*.deb dist/deb/*.changes dist/deb/*.buildinfo dist/
+	lintian --fail-on error,warning --tag-display-limit 0 dist/postern_$(VERSION)_*.changes
+	@rm -rf dist/deb
+
+test-install: ## Try the Debian package in a chroot: install, operations.md, upgrade, purge (as root; takes minutes)
+	@scripts/deps chroot
+	@$(MAKE) --no-print-directory deb
+	tests/install/chroot dist/postern_$(VERSION)_*.deb
 
 clean: ## Remove what was built
 	rm -rf build build-asan build-coverage build-fuzz dist
