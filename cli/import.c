@@ -31,8 +31,8 @@ struct account {
 
 /* A line of the outcome: a site, or a name that was skipped. */
 struct row {
-	const struct nginx_site *site;
-	const struct nginx_skip *skip;
+	const struct site *site;
+	const struct site_skip *skip;
 	const char *type, *account, *root, *ssl; /* as they are in the database, or will be; NULL: unknown */
 	enum action action;
 	const char *reason;       /* for SKIPPED, UNASSIGNED and FAILED */
@@ -251,10 +251,10 @@ static struct account *account_for(struct import *im, const char *name)
 /* --- domains --- */
 
 /* Decide every site's account: its document root's owner, else --account. Aliases follow their site. */
-static void assign_accounts(struct import *im, struct nginx_conf *conf)
+static void assign_accounts(struct import *im, struct sites *conf)
 {
 	for (size_t i = 0; i < conf->site_count; i++) {
-		struct nginx_site *site = &conf->sites[i];
+		struct site *site = &conf->sites[i];
 		const char *why = site->root_note ? site->root_note : "it has no document root";
 		if (site->alias_of)
 			continue;
@@ -265,7 +265,7 @@ static void assign_accounts(struct import *im, struct nginx_conf *conf)
 			im->rows[i].reason = why;
 	}
 	for (size_t i = 0; i < conf->site_count; i++) {
-		struct nginx_site *site = &conf->sites[i];
+		struct site *site = &conf->sites[i];
 		if (site->alias_of) {
 			site->account = site->alias_of->account;
 			im->rows[i].reason = im->rows[site->alias_of - conf->sites].reason;
@@ -283,16 +283,16 @@ static void show_stored(struct import *im, struct row *row, struct json_object *
 }
 
 /* Fill the rows of what is there already, and of what belongs to nobody. */
-static void compare(struct import *im, const struct nginx_conf *conf)
+static void compare(struct import *im, const struct sites *conf)
 {
 	for (size_t i = 0; i < conf->site_count && !im->unreachable; i++) {
 		struct row *row = &im->rows[i];
-		const struct nginx_site *site = row->site;
+		const struct site *site = row->site;
 		struct json_object *answer;
 		const char *failure;
 		int status = run(im, &im->get_domain, site->name, NULL, NULL, &answer, &failure);
 
-		row->type = *nginx_type_name(site->type) ? nginx_type_name(site->type) : NULL;
+		row->type = *site_type_name(site->type) ? site_type_name(site->type) : NULL;
 		row->account = site->account;
 		row->root = site->root;
 		row->ssl = site->certificate ? "active" : "none";
@@ -316,8 +316,8 @@ static void create_domain(struct import *im, struct row *row)
 	const char *failure = account ? account->failure : "out of memory";
 	struct json_object *answer = NULL;
 
-	if (!failure && row->site->type == NGINX_PRIMARY && account->has_primary)
-		row->type = nginx_type_name(NGINX_ADDON);
+	if (!failure && row->site->type == SITE_PRIMARY && account->has_primary)
+		row->type = site_type_name(SITE_ADDON);
 	if (!failure && !im->options->dry_run) {
 		struct json_object *body = json_object_new_object();
 		if (put_string(body, "domain", row->site->name) && put_string(body, "account", row->account) &&
@@ -338,9 +338,9 @@ static void create_domain(struct import *im, struct row *row)
 }
 
 /* Subdomains last: each wants its parent, of whatever type, to be there. */
-static void create_domains(struct import *im, const struct nginx_conf *conf)
+static void create_domains(struct import *im, const struct sites *conf)
 {
-	static const enum nginx_type order[] = { NGINX_PRIMARY, NGINX_ADDON, NGINX_ALIAS, NGINX_SUBDOMAIN };
+	static const enum site_type order[] = { SITE_PRIMARY, SITE_ADDON, SITE_ALIAS, SITE_SUBDOMAIN };
 
 	for (size_t o = 0; o < sizeof order / sizeof *order; o++)
 		for (size_t i = 0; i < conf->site_count && !im->unreachable; i++)
@@ -459,7 +459,7 @@ static void json_text(struct buf *b, const char *name, const char *text)
 static bool print_json_row(const struct row *row, FILE *out)
 {
 	static const char *const actions[] = { "failed", "create", "existing", "skip", "unassigned", "failed" };
-	const struct nginx_site *site = row->site;
+	const struct site *site = row->site;
 	struct buf b;
 
 	buf_init(&b, ITEM_MAX);
@@ -473,7 +473,7 @@ static bool print_json_row(const struct row *row, FILE *out)
 	json_text(&b, "reason", row->reason);
 	if (site) {
 		json_text(&b, "alias_of", site->alias_of ? site->alias_of->name : NULL);
-		json_text(&b, "kind", nginx_kind_name(site->kind));
+		json_text(&b, "kind", site_kind_name(site->kind));
 		json_text(&b, "redirect", site->redirect);
 		json_text(&b, "certificate", site->certificate);
 		buf_str(&b, ",\"ports\":[");
@@ -535,7 +535,7 @@ static bool find_calls(struct import *im)
 	       find_call("accounts", "createAccount", &im->create_account);
 }
 
-static int import_conf(struct import *im, struct nginx_conf *conf, FILE *out)
+static int import_conf(struct import *im, struct sites *conf, FILE *out)
 {
 	im->row_count = conf->site_count + conf->skip_count;
 	im->rows = arena_array(im->arena, im->row_count, sizeof *im->rows);
@@ -547,7 +547,7 @@ static int import_conf(struct import *im, struct nginx_conf *conf, FILE *out)
 		im->rows[conf->site_count + i] =
 			(struct row){ .skip = &conf->skips[i], .action = SKIPPED, .reason = conf->skips[i].reason };
 	assign_accounts(im, conf);
-	if (!nginx_conf_set_types(im->arena, conf))
+	if (!sites_set_types(im->arena, conf))
 		return message(im->err, "out of memory"), error_info(ERR_INTERNAL)->exit_code;
 	compare(im, conf);
 	create_domains(im, conf);
@@ -572,7 +572,7 @@ int import_nginx(struct local *local, const struct import_options *options, FILE
 		message(err, "out of memory");
 		return code;
 	}
-	struct nginx_conf *conf = nginx_conf_load(im.arena, options->source, &why);
+	struct sites *conf = nginx_conf_load(im.arena, options->source, &why);
 	if (!conf) {
 		message(err, "%s", why);
 		code = error_info(ERR_VALIDATION)->exit_code;

@@ -1,4 +1,5 @@
 /* test_nginx_conf.c: which domains an nginx configuration serves, on texts as Debian and certbot leave them. */
+#include "../../cli/sites.c"
 #include "../../cli/nginx_conf.c"
 
 #include <setjmp.h>
@@ -10,7 +11,7 @@
 #define TEXT(literal) read_text(literal, sizeof literal - 1)
 
 static struct arena *arena;
-static struct nginx_conf *conf;
+static struct sites *conf;
 
 static int open_arena(void **state)
 {
@@ -41,7 +42,7 @@ static void load(const char *source)
 		fail_msg("%s", why);
 }
 
-static const struct nginx_site *site(const char *name)
+static const struct site *site(const char *name)
 {
 	for (size_t i = 0; i < conf->site_count; i++)
 		if (strcmp(conf->sites[i].name, name) == 0)
@@ -100,7 +101,7 @@ static void debian_layout_is_followed_through_globs_and_links(void **state)
 	assert_int_equal(conf->site_count, 2);
 	assert_string_equal(site("example.org")->root, "/home/anna/public_html");
 	assert_string_equal(site("example.org")->certificate, "/etc/ssl/certs/ssl-cert-snakeoil.pem");
-	assert_int_equal(site("example.org")->kind, NGINX_FASTCGI);
+	assert_int_equal(site("example.org")->kind, SITE_FASTCGI);
 	assert_string_equal(site("example.org")->file, FIXTURES "debian/sites-enabled/anna");
 	assert_int_equal(site("example.org")->line, 1);
 	has_ports("example.org", 2, 80, 443);
@@ -151,13 +152,13 @@ static void certbot_pairs_become_one_site(void **state)
 	assert_int_equal(conf->blocks, 6);
 	assert_null(site("blog.example.org")->alias_of);
 	assert_string_equal(site("blog.example.org")->root, "/home/anna/blog");
-	assert_int_equal(site("blog.example.org")->kind, NGINX_STATIC);
+	assert_int_equal(site("blog.example.org")->kind, SITE_STATIC);
 	assert_null(site("blog.example.org")->redirect);
 	assert_string_equal(site("blog.example.org")->certificate,
 	                    "/etc/letsencrypt/live/blog.example.org/fullchain.pem");
 	assert_string_equal(site("blog.example.org")->file, "/etc/nginx/sites-enabled/blog.example.org");
 	has_ports("blog.example.org", 2, 80, 443);
-	assert_int_equal(site("example.org")->kind, NGINX_FASTCGI);
+	assert_int_equal(site("example.org")->kind, SITE_FASTCGI);
 	is_alias_of("www.example.org", "example.org");
 }
 
@@ -167,7 +168,7 @@ static void a_redirect_to_a_site_is_an_alias_of_it(void **state)
 	load(FIXTURES "certbot.txt");
 	is_alias_of("old.example.net", "example.org");
 	is_alias_of("www.old.example.net", "example.org");
-	assert_int_equal(site("old.example.net")->kind, NGINX_REDIRECT);
+	assert_int_equal(site("old.example.net")->kind, SITE_REDIRECT);
 	assert_null(site("old.example.net")->certificate);
 	assert_string_equal(site("old.example.net")->root, "/home/anna/public_html");
 }
@@ -178,7 +179,7 @@ static void a_redirect_elsewhere_stays_a_site_without_root(void **state)
 	load(FIXTURES "certbot.txt");
 	assert_null(site("gone.example.net")->alias_of);
 	assert_null(site("gone.example.net")->root);
-	assert_int_equal(site("gone.example.net")->kind, NGINX_REDIRECT);
+	assert_int_equal(site("gone.example.net")->kind, SITE_REDIRECT);
 	assert_string_equal(site("gone.example.net")->redirect, "https://elsewhere.example.com/");
 }
 
@@ -187,7 +188,7 @@ static void wordpress_behind_a_redirect_is_read(void **state)
 	(void)state;
 	load(FIXTURES "apps");
 	assert_string_equal(site("shop.example.com")->root, "/srv/www/shop/web");
-	assert_int_equal(site("shop.example.com")->kind, NGINX_FASTCGI);
+	assert_int_equal(site("shop.example.com")->kind, SITE_FASTCGI);
 	assert_int_equal(site("shop.example.com")->line, 13);
 	has_ports("shop.example.com", 2, 80, 443);
 	is_alias_of("www.shop.example.com", "shop.example.com");
@@ -198,7 +199,7 @@ static void nextcloud_is_read(void **state)
 	(void)state;
 	load(FIXTURES "apps");
 	assert_string_equal(site("cloud.example.com")->root, "/var/www/nextcloud");
-	assert_int_equal(site("cloud.example.com")->kind, NGINX_FASTCGI);
+	assert_int_equal(site("cloud.example.com")->kind, SITE_FASTCGI);
 	assert_string_equal(site("cloud.example.com")->certificate, "/etc/ssl/nginx/cloud.example.com.crt");
 }
 
@@ -207,7 +208,7 @@ static void gitlab_is_a_proxy_without_root(void **state)
 	(void)state;
 	load(FIXTURES "apps");
 	assert_null(site("git.example.com")->root);
-	assert_int_equal(site("git.example.com")->kind, NGINX_PROXY);
+	assert_int_equal(site("git.example.com")->kind, SITE_PROXY);
 	has_ports("git.example.com", 2, 80, 443);
 }
 
@@ -216,7 +217,7 @@ static void a_root_in_the_root_location_counts(void **state)
 	(void)state;
 	load(FIXTURES "apps");
 	assert_string_equal(site("pma.example.com")->root, "/usr/share/phpmyadmin");
-	assert_int_equal(site("pma.example.com")->kind, NGINX_FASTCGI);
+	assert_int_equal(site("pma.example.com")->kind, SITE_FASTCGI);
 	has_ports("pma.example.com", 2, 8080, 8443);
 	assert_string_equal(skipped("192.0.2.10"), "an address");
 }
@@ -457,8 +458,8 @@ static void content_is_preferred_to_redirects_whatever_the_order(void **state)
 	     "server { listen 80; server_name b.example; root /srv/html; location / { return 301 https://$host$uri; } }"
 	     "server { listen 443 ssl; ssl_certificate /c; server_name b.example; location / { proxy_pass http://x; } }");
 	assert_string_equal(site("a.example")->root, "/srv/a");
-	assert_int_equal(site("a.example")->kind, NGINX_STATIC);
-	assert_int_equal(site("b.example")->kind, NGINX_PROXY);
+	assert_int_equal(site("a.example")->kind, SITE_STATIC);
+	assert_int_equal(site("b.example")->kind, SITE_PROXY);
 	assert_null(site("b.example")->root);
 }
 
@@ -468,8 +469,8 @@ static void a_condition_or_one_path_makes_no_redirect(void **state)
 	TEXT("server { server_name a.example; root /srv/a; if ($host = x) { return 301 https://b.example$uri; } }"
 	     "server { server_name b.example; root /srv/b; rewrite ^/old$ https://a.example/ permanent;"
 	     " location = / { return 302 https://a.example/; } location / { return 302 /app/; } }");
-	assert_int_equal(site("a.example")->kind, NGINX_STATIC);
-	assert_int_equal(site("b.example")->kind, NGINX_STATIC);
+	assert_int_equal(site("a.example")->kind, SITE_STATIC);
+	assert_int_equal(site("b.example")->kind, SITE_STATIC);
 	assert_null(site("a.example")->alias_of);
 	assert_null(site("b.example")->alias_of);
 }
@@ -482,7 +483,7 @@ static void the_bare_name_is_the_site_though_www_serves(void **state)
 	is_alias_of("www.example.org", "example.org");
 	assert_null(site("example.org")->alias_of);
 	assert_string_equal(site("example.org")->root, "/srv/a");
-	assert_int_equal(site("example.org")->kind, NGINX_STATIC);
+	assert_int_equal(site("example.org")->kind, SITE_STATIC);
 }
 
 static void further_names_of_a_block_are_aliases_of_its_first(void **state)
@@ -521,11 +522,11 @@ static void names_are_stored_as_a_labels_and_once(void **state)
 
 static void types_follow_the_accounts(void **state)
 {
-	static const struct { const char *name, *account; enum nginx_type type; } expected[] = {
-		{ "blog.example.org", "anna", NGINX_SUBDOMAIN }, { "example.org", "anna", NGINX_PRIMARY },
-		{ "www.example.org", "anna", NGINX_ALIAS }, { "other.example", "anna", NGINX_ADDON },
-		{ "bert.example.org", "bert", NGINX_PRIMARY }, { "deep.x.bert.example.org", "bert", NGINX_SUBDOMAIN },
-		{ "nobodys.example", NULL, NGINX_UNTYPED }, { "notexample.org", "anna", NGINX_ADDON }
+	static const struct { const char *name, *account; enum site_type type; } expected[] = {
+		{ "blog.example.org", "anna", SITE_SUBDOMAIN }, { "example.org", "anna", SITE_PRIMARY },
+		{ "www.example.org", "anna", SITE_ALIAS }, { "other.example", "anna", SITE_ADDON },
+		{ "bert.example.org", "bert", SITE_PRIMARY }, { "deep.x.bert.example.org", "bert", SITE_SUBDOMAIN },
+		{ "nobodys.example", NULL, SITE_UNTYPED }, { "notexample.org", "anna", SITE_ADDON }
 	};
 	const size_t count = sizeof expected / sizeof *expected;
 
@@ -537,10 +538,10 @@ static void types_follow_the_accounts(void **state)
 	assert_int_equal(conf->site_count, count);
 	for (size_t i = 0; i < count; i++)
 		conf->sites[i].account = expected[i].account;
-	assert_true(nginx_conf_set_types(arena, conf));
+	assert_true(sites_set_types(arena, conf));
 	for (size_t i = 0; i < count; i++) {
 		assert_string_equal(conf->sites[i].name, expected[i].name);
-		assert_string_equal(nginx_type_name(conf->sites[i].type), nginx_type_name(expected[i].type));
+		assert_string_equal(site_type_name(conf->sites[i].type), site_type_name(expected[i].type));
 	}
 }
 
@@ -551,13 +552,13 @@ static void names_beyond_the_ceiling_are_left_out_with_a_warning(void **state)
 	struct buf text;
 
 	(void)state;
-	buf_init(&text, NGINX_TEXT_MAX);
-	for (unsigned i = 0; i <= NGINX_NAMES_MAX; i++)
+	buf_init(&text, SITES_TEXT_MAX);
+	for (unsigned i = 0; i <= SITES_NAMES_MAX; i++)
 		buf_printf(&text, "server { server_name n%u.example www.n%u.example; }\n", i, i);
 	assert_false(buf_failed(&text));
 	read_text(text.data, text.len);
 	buf_free(&text);
-	assert_int_equal(conf->site_count, NGINX_NAMES_MAX);
+	assert_int_equal(conf->site_count, SITES_NAMES_MAX);
 	assert_true(warned("too many server names"));
 	is_alias_of("www.n7.example", "n7.example");
 }
@@ -567,12 +568,12 @@ static void a_directive_without_end_is_left_out(void **state)
 	struct buf text;
 
 	(void)state;
-	buf_init(&text, NGINX_TEXT_MAX);
+	buf_init(&text, SITES_TEXT_MAX);
 	buf_str(&text, "server { server_name a.example; set $x ");
-	for (unsigned i = 0; i < DIRECTIVE_MAX; i++)
+	for (unsigned i = 0; i < SITES_LINE_MAX; i++)
 		buf_char(&text, 'x');
 	buf_str(&text, "; root /srv/a; server_name");
-	for (unsigned i = 0; i < DIRECTIVE_WORDS; i++)
+	for (unsigned i = 0; i < SITES_WORDS_MAX; i++)
 		buf_str(&text, " a.example");
 	buf_str(&text, "; }");
 	read_text(text.data, text.len);
