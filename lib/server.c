@@ -20,7 +20,7 @@
 #include "http.h"
 #include "log.h"
 
-enum { HOUSEKEEPING_S = 5, STOP_RETRY_MS = 20, DISCARD_MAX = 64 << 20, BACKLOG = 512, PARAMS_MAX = 128 << 10, PEEK_RETRY_MS = 2 };
+enum { HOUSEKEEPING_S = 5, STOP_RETRY_MS = 20, DISCARD_MAX = 64 << 20, BACKLOG = 512, PARAMS_MAX = 128 << 10, PEEK_RETRY_MS = 2, BODY_TIMEOUTS = 6 };
 
 struct server {
 	struct service *service;
@@ -33,11 +33,43 @@ struct worker {
 	struct server *server;
 	pthread_t thread;
 	atomic_bool waiting;       /* in accept: may be woken */
+	pthread_mutex_t lock;      /* of the two below */
+	int reading_fd;            /* a body is being read from it; -1: none */
+	time_t reading_since_s;
 };
 
 static void wake(int signal_number)
 {
 	(void)signal_number; /* only to interrupt accept */
+}
+
+static time_t monotonic_s(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec;
+}
+
+static void set_reading(struct worker *w, int fd)
+{
+	pthread_mutex_lock(&w->lock);
+	w->reading_fd = fd;
+	w->reading_since_s = monotonic_s();
+	pthread_mutex_unlock(&w->lock);
+}
+
+/* The socket limits each read; a peer that sends a byte now and then is limited here, by ending what it sends. */
+static void end_slow_bodies(struct worker *workers, int n)
+{
+	for (int i = 0; i < n; i++) {
+		struct worker *w = &workers[i];
+
+		pthread_mutex_lock(&w->lock);
+		if (w->reading_fd >= 0 && monotonic_s() - w->reading_since_s > BODY_TIMEOUTS * w->server->service->config->io_timeout_s)
+			shutdown(w->reading_fd, SHUT_RD);
+		pthread_mutex_unlock(&w->lock);
+	}
 }
 
 /* Read the body to its end: to our limit into *out, the rest away, so that closing loses nothing that was sent. */
@@ -101,15 +133,17 @@ static void send_reply(FCGX_Request *fcgi, struct reply *reply)
 	buf_free(&all);
 }
 
-static void serve(struct server *server, FCGX_Request *fcgi, struct arena *arena, struct reply *reply)
+static void serve(struct worker *w, FCGX_Request *fcgi, struct arena *arena, struct reply *reply)
 {
-	struct service *s = server->service;
+	struct service *s = w->server->service;
 	struct request r = { .arena = arena, .config = s->config, .peppers = &s->peppers, .resource = s->resource };
 	const char *expected = FCGX_GetParam("CONTENT_LENGTH", fcgi->envp);
 	bool whole;
 
 	http_read_environment(&r, fcgi->envp);
+	set_reading(w, fcgi->ipcFd);
 	whole = read_body(fcgi, &r);
+	set_reading(w, -1);
 	/* what was announced did not come: the peer is gone or cut it short, and half a request is none */
 	if (!r.body_too_large && expected && (!whole || strtoull(expected, NULL, 10) != r.body_len))
 		request_failf(&r, ERR_BAD_REQUEST, NULL, "the body is shorter or longer than its Content-Length says");
@@ -243,7 +277,7 @@ static void *work(void *arg)
 		fcgi.ipcFd = fd;
 		fcgi.keepConnection = 1;
 		if (FCGX_Accept_r(&fcgi) == 0)
-			serve(w->server, &fcgi, arena, &reply);
+			serve(w, &fcgi, arena, &reply);
 		FCGX_Free(&fcgi, 1);
 		arena_reset(arena);
 	}
@@ -289,6 +323,8 @@ int server_run(struct service *service, int listen_fd)
 	pthread_sigmask(SIG_BLOCK, &ending, NULL);
 	for (; started < n; started++) {
 		workers[started].server = &server;
+		workers[started].reading_fd = -1;
+		pthread_mutex_init(&workers[started].lock, NULL);
 		atomic_fetch_add(&server.running, 1);
 		if (pthread_create(&workers[started].thread, NULL, work, &workers[started]) != 0) {
 			atomic_fetch_sub(&server.running, 1);
@@ -296,8 +332,10 @@ int server_run(struct service *service, int listen_fd)
 		}
 	}
 	log_event("info", "start", "resource", service->resource->name, "version", POSTERN_VERSION, NULL);
-	while ((signal_number = sigtimedwait(&ending, NULL, &wait)) < 0 && atomic_load(&server.running) > 0)
+	while ((signal_number = sigtimedwait(&ending, NULL, &wait)) < 0 && atomic_load(&server.running) > 0) {
+		end_slow_bodies(workers, started);
 		gate_keep_house(service->gate);
+	}
 	stop_workers(&server, workers, started);
 	free(workers);
 	log_event("info", "stop", "resource", service->resource->name, NULL);

@@ -38,6 +38,8 @@ BEGIN
 	EXECUTE format('ALTER ROLE %s SET statement_timeout = ''15s''', login);
 	EXECUTE format('ALTER ROLE %s SET lock_timeout = ''10s''', login);
 	EXECUTE format('ALTER ROLE %s SET idle_in_transaction_session_timeout = ''30s''', login);
+	-- a program that gave up waiting hangs up; what it asked for then ends too
+	EXECUTE format('ALTER ROLE %s SET client_connection_check_interval = ''1s''', login);
 	-- admission joins a handful of rows by key: nested loops are right however large the tables are and however old their
 	-- statistics; a plan made on an empty installation must not stay a hash join for ever
 	EXECUTE format('ALTER ROLE %s SET enable_hashjoin = off', login);

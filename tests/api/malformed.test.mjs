@@ -259,6 +259,22 @@ test('forty silent connections hold a binary up for no longer than io_timeout_s'
 	await assertServes();
 });
 
+test('a body that drips in, each byte in time, is ended after a while and answered', limit, async () => {
+	const whole = request({ method: 'POST', path: '/api/v1/domains', token: s.token, body: 'x'.repeat(60000) });
+	const start = whole.indexOf(Buffer.from('xxxxxxxxxx'));
+	const connection = net.connect(socketOf(s, 'domains'));
+	const answer = [];
+	connection.on('error', () => {});
+	connection.on('data', (data) => answer.push(data));
+	connection.write(whole.subarray(0, start));
+	let at = start;
+	const drip = setInterval(() => connection.write(whole.subarray(at, ++at)), 300);
+	await new Promise((resolve) => connection.once('close', resolve));
+	clearInterval(drip);
+	assert.match(Buffer.concat(answer).toString(), /^.{8}Status: 400 Bad Request\r\n[^]*shorter or longer than its Content-Length/s);
+	assert.ok(at - start < 200, 'it was ended long before its end');
+});
+
 test('a value in a record is a value: what looks like another parameter, or a second one, changes nothing', async () => {
 	const ask = (params) => fcgi(socketOf(s, 'domains'), { path: '/api/v1/domains', params });
 	assert.equal((await ask({ HTTP_USER_AGENT: `x\nHTTP_AUTHORIZATION=Bearer ${token}` })).status, 401);
