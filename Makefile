@@ -159,7 +159,7 @@ install: all ## Install below PREFIX (DESTDIR is respected)
 	install -d $(DESTDIR)$(bindir) $(DESTDIR)$(libexecdir)/postern/cgi $(DESTDIR)$(datadir)/postern $(DESTDIR)$(sysconfdir)/postern
 	install -m 755 $(CLI) $(DESTDIR)$(bindir)/
 	install -m 755 $(CGI) $(DESTDIR)$(libexecdir)/postern/cgi/
-	find $(wildcard sql apache) -type f -exec install -D -m 644 {} $(DESTDIR)$(datadir)/postern/{} \;
+	find sql -type f -exec install -D -m 644 {} $(DESTDIR)$(datadir)/postern/{} \;
 	install -d $(DESTDIR)$(datadir)/postern/nginx $(DESTDIR)$(datadir)/postern/web/swagger-ui
 	install -m 644 $(BUILD)/web/*.* $(DESTDIR)$(datadir)/postern/web/
 	$(if $(SWAGGER_UI),install -m 644 $(BUILD)/web/swagger-ui/* $(DESTDIR)$(datadir)/postern/web/swagger-ui/)
@@ -169,6 +169,14 @@ install: all ## Install below PREFIX (DESTDIR is respected)
 	scripts/snippet --routes $(BUILD)/nginx/routes --dir $(datadir)/postern/nginx --sockets $(SOCKETS) --only v1 \
 		> $(DESTDIR)$(datadir)/postern/nginx/postern-server-v1.conf
 	chmod 644 $(DESTDIR)$(datadir)/postern/nginx/*
+	install -d $(DESTDIR)$(datadir)/postern/apache
+	install -m 644 apache/*.conf apache/*.sample apache/*.shtml $(DESTDIR)$(datadir)/postern/apache/
+	set -e; write() { scripts/snippet --routes $(BUILD)/nginx/routes --dir $(datadir)/postern/apache "$${@:2}" \
+			> $(DESTDIR)$(datadir)/postern/apache/$$1; }; \
+		write postern-vhost.conf --for apache --sockets $(SOCKETS); \
+		write postern-vhost-v1.conf --for apache --sockets $(SOCKETS) --only v1; \
+		write postern-vhost-fcgid.conf --for apache-fcgid --cgi $(libexecdir)/postern/cgi; \
+		write postern-fallback.conf --for apache-fallback
 	$(CLI) config --sample > $(DESTDIR)$(sysconfdir)/postern/postern.conf.sample
 	for m in $(MAN); do install -D -m 644 $$m $(DESTDIR)$(mandir)/man$${m##*.}/$${m##*/} || exit 1; done
 	for b in $(notdir $(CGI)); do ln -sf postern-endpoint.8 $(DESTDIR)$(mandir)/man8/postern-$$b.8 || exit 1; done
