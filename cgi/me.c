@@ -5,7 +5,7 @@ static const struct field fields[] = {
 	{ "user_id",       F_INT,        0,            "Number of the token's owner" },
 	{ "username",      F_USERNAME,   0,            "The owner's user name" },
 	{ "email",         F_EMAIL,      F_MAYBE_NULL, "The owner's e-mail address" },
-	{ "role",          F_SLUG,       0,            "The owner's role" },
+	{ "role",          F_SLUG,       F_MAYBE_NULL, "The owner's role" },
 	{ "account_id",    F_INT,        F_MAYBE_NULL, "Number of the account the token is bound to; null: none" },
 	{ "account",       F_USERNAME,   F_MAYBE_NULL, "User name of that account" },
 	{ "administrator", F_BOOL,       0,            "Whether this token reaches all accounts" },

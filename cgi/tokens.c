@@ -14,13 +14,13 @@ static const struct field fields[] = {
 	{ "name",         F_NAME,       F_INPUT | F_REQUIRED | F_SORT | F_FILTER | F_SEARCH, "Name, unique per owner", .example = "\"ci-deploy\"" },
 	{ "key_id",       F_TEXT,       F_FILTER,                           "Public part of its newest key" },
 	{ "user_id",      F_INT,        F_CREATE | F_ADMIN | F_FILTER,      "Number of its owner; default: the caller" },
-	{ "owner",        F_USERNAME,   F_CREATE | F_ADMIN | F_FILTER | F_SEARCH, "User name of its owner; may be given instead of user_id" },
+	{ "owner",        F_USERNAME,   F_CREATE | F_ADMIN | F_FILTER | F_SEARCH | F_MAYBE_NULL, "User name of its owner; may be given instead of user_id" },
 	{ "account_id",   F_INT,        F_CREATE | F_FILTER | F_MAYBE_NULL, "Account it is bound to; null: none (an administrator's, which reaches all)" },
 	{ "account",      F_USERNAME,   F_CREATE | F_FILTER | F_MAYBE_NULL, "User name of that account; may be given instead of account_id" },
 	{ "role",         F_SLUG,       F_CREATE | F_FILTER | F_MAYBE_NULL, "A cap: at most what this role may do. Without scopes: all that it has" },
 	{ "scopes",       F_SCOPE_LIST, F_CREATE,                           "What it may do", .example = "[\"domains:read\"]" },
 	{ "deny",         F_SCOPE_LIST, F_CREATE,                           "What it may not do all the same" },
-	{ "allowed_ips",  F_CIDR_LIST,  F_CREATE,                           "Where it may be used from; empty: anywhere", .example = "[\"192.0.2.0/24\"]" },
+	{ "allowed_ips",  F_CIDR_LIST,  F_CREATE,                           "Where it may be used from; empty: anywhere" },
 	{ "rate_limit",   F_INT,        F_CREATE,                           "Requests per minute; default 60", .min = 1, .max = 10000000, .spelling = "rateLimitRpm", .example = "60" },
 	{ "action_limit", F_INT,        F_CREATE,                           "Heavy actions per minute; default 10", .min = 1, .max = 10000000, .example = "10" },
 	{ "expires_at",   F_TIMESTAMP,  F_CREATE | F_NULLABLE,              "When it expires; null: never; default: in one year. Fixed after creation" },
@@ -31,7 +31,7 @@ static const struct field fields[] = {
 	{ "last_used_ip", F_ADDRESS,    F_MAYBE_NULL,                       "From where" },
 	{ "revoked_at",   F_TIMESTAMP,  F_MAYBE_NULL,                       "When it was revoked" },
 	{ "updated_at",   F_TIMESTAMP,  F_SORT,                             "When it last changed" },
-	{ "expires_on",   F_DATE,       F_CREATE | F_WRITEONLY,             "Last day of its life, to 23:59:59 server time; instead of expires_at", .example = "\"2027-01-31\"" },
+	{ "expires_on",   F_DATE,       F_CREATE | F_WRITEONLY,             "Last day of its life, to 23:59:59 server time; instead of expires_at" },
 	{ 0 }
 };
 

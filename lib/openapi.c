@@ -1,17 +1,16 @@
-/* openapi.c: see openapi.h. The document is written as JSON text into a buffer; YAML is made from what that parses to. */
+/* openapi.c: see openapi.h. The document is written as JSON text into a buffer; YAML is made from that. */
 #include "openapi.h"
 
 #include <ctype.h>
-#include <json-c/json.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "api.h"
 #include "buf.h"
 #include "error.h"
+#include "yaml.h"
 
 #ifndef POSTERN_VERSION
 #define POSTERN_VERSION "0.1.0"
@@ -244,7 +243,8 @@ static void type_words(struct buf *b, const struct field *f, bool input)
 	                                : "'anyOf':[{'format':'ipv4'},{'format':'ipv6'}]"); break;
 	case F_CIDR_LIST: case F_SCOPE_LIST: case F_UUID_LIST:
 		literal(b, f->type == F_UUID_LIST ? "'items':{'type':'string','format':'uuid'}"
-		           : f->type == F_SCOPE_LIST ? "'items':{'type':'string','maxLength':100}" : "'items':{'type':'string'}");
+		           : f->type == F_SCOPE_LIST ? "'items':{'type':'string',"
+		                                       "'maxLength':100}" : "'items':{'type':'string'}");
 		if (input)
 			number(b, "maxItems", f->max > 0 ? f->max : f->type == F_SCOPE_LIST ? 200 : 100);
 		break;
@@ -321,7 +321,8 @@ static void object_words(struct buf *b, const struct field *fields, const char *
 			property(b, f, false);
 	if (once) {
 		begin(b, once);
-		literal(b, "'type':['string','null'],'description':'Shown in this answer only; null where the answer is the replay of an "
+		literal(b, "'type':['string','null'],'description':'Shown in this answer only; null where the answer is the "
+		           "replay of an "
 		           "earlier one, and left out of a dry run'");
 		end(b);
 		buf_printf(b, ",\"%s_remedy\":{\"type\":\"string\",\"description\":\"What to do where it is null\"}", once);
@@ -388,7 +389,8 @@ static void input_schema(struct buf *b, const struct resource *resource, const s
 }
 
 /* The data of a route's good answer. */
-static void data_schema(struct buf *b, const struct resource *resource, const struct route *t, enum shape shape, bool dry)
+static void data_schema(struct buf *b, const struct resource *resource, const struct route *t, enum shape shape,
+                        bool dry)
 {
 	char name[NAME_MAX_BYTES];
 
@@ -408,7 +410,8 @@ static void data_schema(struct buf *b, const struct resource *resource, const st
 			buf_str(b, "}]");
 		}
 	} else if (t->once) {
-		reference(b, "schemas", "", component(t->operation_id, dry && t->does == DO_CREATE ? "DryRun" : "Result", name));
+		component(t->operation_id, dry && t->does == DO_CREATE ? "DryRun" : "Result", name);
+		reference(b, "schemas", "", name);
 	} else {
 		reference(b, "schemas", "", component(resource->one, dry && shape == PLAIN ? "Result" : "", name));
 	}
@@ -452,7 +455,8 @@ static void resource_schemas(struct buf *b, const struct resource *resource)
 		literal(b, list_members);
 		buf_str(b, "}}");
 		begin(b, component(resource->one, "Page", name));
-		literal(b, "'type':'object','required':['resource','items','total','page','per_page','next_cursor'],'properties':{");
+		literal(b, "'type':'object','required':['resource','items','total','page','per_page','next_cursor'],"
+		           "'properties':{");
 		begin(b, "resource");
 		text(b, "const", resource->name);
 		end(b);
@@ -478,20 +482,25 @@ static void resource_schemas(struct buf *b, const struct resource *resource)
 }
 
 static const char common_schemas[] =
+	"'Nothing':{'description':'An empty object: nothing can be given here','type':'object','maxProperties':0},"
 	"'ErrorBody':{'type':'object','required':['code','message','details'],'properties':{"
 		"'code':{'type':'string','enum':[@],'description':'Stable; what programs decide by'},"
 		"'message':{'type':'string','description':'What is wrong, for people'},"
 		"'details':{'type':'string','description':'What to do about it'},"
 		"'fields':{'type':'object','additionalProperties':{'type':'string'},"
 			"'description':'Only where single fields or parameters are at fault: what is wrong with each'}},"
-		"'examples':[{'code':'not_found','message':'there is no such domain','details':'Check the path and the id; list the resource to see what is there.'}]},"
-	"'Error':{'description':'An error as envelope','type':'object','required':['success','message','error','timestamp','request_id'],'properties':{"
+		"'examples':[{'code':'not_found','message':'there is no such domain','details':'Check the path and the id; "
+		"list the resource to see what is there.'}]},"
+	"'Error':{'description':'An error as envelope','type':'object','required':['success','message','error',"
+		"'timestamp','request_id'],'properties':{"
 		"'success':{'const':false},'message':{'type':'string'},'error':{'$ref':'#/components/schemas/ErrorBody'},"
 		"'timestamp':{'type':'string','format':'date-time'},'request_id':{'type':'string','format':'uuid'}}},"
 	"'PlainError':{'type':'object','required':['error','request_id'],'properties':{"
 		"'error':{'$ref':'#/components/schemas/ErrorBody'},'request_id':{'type':'string','format':'uuid'}}},"
-	"'Problem':{'description':'An error as RFC 9457, for who accepts application/problem+json; with the members of the envelope',"
-		"'type':'object','required':['type','title','status','detail','success','message','error','timestamp','request_id'],'properties':{"
+	"'Problem':{'description':'An error as RFC 9457, for who accepts application/problem+json; with the members of "
+		"the envelope',"
+		"'type':'object','required':['type','title','status','detail','success','message','error','timestamp',"
+		"'request_id'],'properties':{"
 		"'type':{'type':'string','format':'uri','examples':['urn:postern:error:not_found']},'title':{'type':'string'},"
 		"'status':{'type':'integer'},'detail':{'type':'string'},"
 		"'success':{'const':false},'message':{'type':'string'},'error':{'$ref':'#/components/schemas/ErrorBody'},"
@@ -522,19 +531,33 @@ static void schemas(struct buf *b, const struct tables *tables)
 /* ---- parameters ---- */
 
 static const char common_parameters[] =
-	"'page':{'name':'page','in':'query','description':'Which page, from 1; not together with cursor','schema':{'type':'integer','minimum':1,'maximum':1000000000,'default':1}},"
-	"'per_page':{'name':'per_page','in':'query','description':'Rows of a page','schema':{'type':'integer','minimum':1,'maximum':100,'default':20}},"
-	"'order':{'name':'order','in':'query','description':'Ascending or descending','schema':{'type':'string','enum':['asc','desc']}},"
-	"'search':{'name':'search','in':'query','description':'Only what contains this text; upper and lower case are the same','schema':{'type':'string','minLength':1,'maxLength':200}},"
-	"'updated_since':{'name':'updated_since','in':'query','description':'Only what changed at or after this instant','schema':{'type':'string','format':'date-time'}},"
-	"'since':{'name':'since','in':'query','description':'Only what happened at or after this instant','schema':{'type':'string','format':'date-time'}},"
-	"'until':{'name':'until','in':'query','description':'Only what happened before this instant','schema':{'type':'string','format':'date-time'}},"
-	"'cursor':{'name':'cursor','in':'query','description':'Go on where an earlier list with the same filters ended: its next_cursor','schema':{'type':'string'}},"
-	"'dry_run':{'name':'dry_run','in':'query','description':'Check everything, change nothing, answer 200','schema':{'type':'boolean','default':false}},"
-	"'cascade':{'name':'cascade','in':'query','description':'Delete what depends on it as well','schema':{'type':'boolean','default':false}},"
-	"'idempotency_key':{'name':'Idempotency-Key','in':'header','description':'The same key and request within 24 hours gets the first answer again and does nothing twice','schema':{'type':'string','minLength':1,'maxLength':257},'example':'8e03978e-40d5-43dd-bc93-6894a57f9324'},"
-	"'if_match':{'name':'If-Match','in':'header','description':'The ETag of the object as it was read: 412 when somebody else changed it since','schema':{'type':'string'}},"
-	"'if_none_match':{'name':'If-None-Match','in':'header','description':'An ETag: 304 when the data is still the same','schema':{'type':'string'}}";
+	"'page':{'name':'page','in':'query','description':'Which page, from 1; not together with cursor',"
+		"'schema':{'type':'integer','minimum':1,'maximum':1000000000,'default':1}},"
+	"'per_page':{'name':'per_page','in':'query','description':'Rows of a page','schema':{'type':'integer',"
+		"'minimum':1,'maximum':100,'default':20}},"
+	"'order':{'name':'order','in':'query','description':'Ascending or descending','schema':{'type':'string',"
+		"'enum':['asc','desc']}},"
+	"'search':{'name':'search','in':'query','description':'Only what contains this text; upper and lower case are "
+		"the same','schema':{'type':'string','minLength':1,'maxLength':200}},"
+	"'updated_since':{'name':'updated_since','in':'query','description':'Only what changed at or after this instant',"
+		"'schema':{'type':'string','format':'date-time'}},"
+	"'since':{'name':'since','in':'query','description':'Only what happened at or after this instant',"
+		"'schema':{'type':'string','format':'date-time'}},"
+	"'until':{'name':'until','in':'query','description':'Only what happened before this instant',"
+		"'schema':{'type':'string','format':'date-time'}},"
+	"'cursor':{'name':'cursor','in':'query','description':'Go on where an earlier list with the same filters ended: "
+		"its next_cursor','schema':{'type':'string'}},"
+	"'dry_run':{'name':'dry_run','in':'query','description':'Check everything, change nothing, answer 200',"
+		"'schema':{'type':'boolean','default':false}},"
+	"'cascade':{'name':'cascade','in':'query','description':'Delete what depends on it as well',"
+		"'schema':{'type':'boolean','default':false}},"
+	"'idempotency_key':{'name':'Idempotency-Key','in':'header','description':'The same key and request within 24 "
+		"hours gets the first answer again and does nothing twice','schema':{'type':'string','minLength':1,"
+		"'maxLength':257},'example':'8e03978e-40d5-43dd-bc93-6894a57f9324'},"
+	"'if_match':{'name':'If-Match','in':'header','description':'The ETag of the object as it was read: 412 when "
+		"somebody else changed it since','schema':{'type':'string'}},"
+	"'if_none_match':{'name':'If-None-Match','in':'header','description':'An ETag: 304 when the data is still the "
+		"same','schema':{'type':'string'}}";
 
 static void parameter(struct buf *b, const char *name)
 {
@@ -551,7 +574,8 @@ static void id_parameter(struct buf *b, const struct resource *resource)
 
 	separate(b);
 	literal(b, "{'name':'id','in':'path','required':true");
-	buf_printf(b, ",\"description\":\"Which %s: its id%s%s\"", resource->one, name ? ", or its " : "", name ? name->name : "");
+	buf_printf(b, ",\"description\":\"Which %s: "
+	              "its id%s%s\"", resource->one, name ? ", or its " : "", name ? name->name : "");
 	begin(b, "schema");
 	if (name) {
 		literal(b, "'anyOf':[{'type':'integer','minimum':1},{");
@@ -582,16 +606,12 @@ static void filter_parameter(struct buf *b, const struct field *f)
 	text(b, "name", f->name);
 	literal(b, "'in':'query'");
 	text(b, "description", f->about);
-	if (f->type == F_BOOL) {
-		literal(b, "'schema':{'type':'boolean'}");
-	} else {
-		literal(b, "'style':'form','explode':false,'schema':{'type':'array','maxItems':50,'items':{");
-		if (f->type == F_TEXT)
-			text(b, "type", "string");
-		else
-			type_words(b, &one, true);
-		buf_str(b, "}}");
-	}
+	literal(b, "'style':'form','explode':false,'schema':{'type':'array','maxItems':50,'items':{");
+	if (f->type == F_TEXT)
+		text(b, "type", "string");
+	else
+		type_words(b, &one, true);
+	buf_str(b, "}}");
 	end(b);
 }
 
@@ -605,7 +625,8 @@ static void list_parameters(struct buf *b, const struct resource *resource)
 	parameter(b, "cursor");
 	if (any_field(resource, F_SORT)) {
 		separate(b);
-		literal(b, "{'name':'sort','in':'query','description':'Sort by this field; ties are broken by id','schema':{'type':'string'");
+		literal(b, "{'name':'sort','in':'query','description':'Sort by this field; ties are broken by id',"
+		           "'schema':{'type':'string'");
 		text(b, "default", resource->sort ? resource->sort : "id");
 		begin_list(b, "enum");
 		for (const struct field *f = resource->fields; f->name; f++)
@@ -649,20 +670,25 @@ static void parameters(struct buf *b, const struct resource *resource, const str
 /* ---- answers ---- */
 
 static const char common_headers[] =
-	"'X-Request-Id':{'description':'The id of this request: yours where you sent a UUID, else a new one','required':true,'schema':{'type':'string','format':'uuid'}},"
+	"'X-Request-Id':{'description':'The id of this request: yours where you sent a UUID, else a new one',"
+		"'required':true,'schema':{'type':'string','format':'uuid'}},"
 	"'X-RateLimit-Limit':{'description':'Requests that the bucket holds per minute','schema':{'type':'integer'}},"
 	"'X-RateLimit-Remaining':{'description':'Requests left in this window','schema':{'type':'integer'}},"
 	"'X-RateLimit-Reset':{'description':'When the window ends, in Unix seconds','schema':{'type':'integer'}},"
-	"'RateLimit-Policy':{'description':'The bucket that decided: its name, its size, its window','schema':{'type':'string'}},"
+	"'RateLimit-Policy':{'description':'The bucket that decided: its name, its size, its window',"
+		"'schema':{'type':'string'}},"
 	"'RateLimit':{'description':'What is left of it, and for how many seconds','schema':{'type':'string'}},"
 	"'X-Accepted-Scopes':{'description':'The scope that this operation needs','schema':{'type':'string'}},"
 	"'ETag':{'description':'Version of the data, for If-None-Match and If-Match','schema':{'type':'string'}},"
-	"'Location':{'description':'Where the new object is, in the dialect of the request','required':true,'schema':{'type':'string'}},"
+	"'Location':{'description':'Where the new object is, in the dialect of the request','required':true,"
+		"'schema':{'type':'string'}},"
 	"'Link':{'description':'first, prev and next page (RFC 8288)','schema':{'type':'string'}},"
 	"'Retry-After':{'description':'Seconds to wait','required':true,'schema':{'type':'integer'}},"
-	"'WWW-Authenticate':{'description':'How to authenticate, and what was wrong (RFC 6750)','schema':{'type':'string'}},"
+	"'WWW-Authenticate':{'description':'How to authenticate, and what was wrong (RFC 6750)',"
+		"'schema':{'type':'string'}},"
 	"'Idempotent-Replayed':{'description':'true where this is the first answer again','schema':{'type':'string'}},"
-	"'Cache-Control':{'description':'private, no-cache on what was read; no-store on all else','required':true,'schema':{'type':'string'}}";
+	"'Cache-Control':{'description':'private, no-cache on what was read; no-store on all else','required':true,"
+		"'schema':{'type':'string'}}";
 
 static void header(struct buf *b, const char *name)
 {
@@ -672,7 +698,8 @@ static void header(struct buf *b, const char *name)
 static void token_headers(struct buf *b)
 {
 	static const char *const names[] = {
-		"X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "RateLimit-Policy", "RateLimit", "X-Accepted-Scopes"
+		"X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "RateLimit-Policy", "RateLimit",
+		"X-Accepted-Scopes"
 	};
 
 	header(b, "X-Request-Id");
@@ -725,7 +752,8 @@ static void error_response(struct buf *b, enum shape shape, enum error_code code
 }
 
 /* The schema of a good answer's body. */
-static void answer_schema(struct buf *b, const struct resource *resource, const struct route *t, enum shape shape, bool dry)
+static void answer_schema(struct buf *b, const struct resource *resource, const struct route *t, enum shape shape,
+                          bool dry)
 {
 	char name[NAME_MAX_BYTES];
 
@@ -750,7 +778,8 @@ static void answer_schema(struct buf *b, const struct resource *resource, const 
 }
 
 /* `dry`: a dry run may be answered so. */
-static void good_response(struct buf *b, const struct resource *resource, const struct route *t, enum shape shape, int status, bool dry)
+static void good_response(struct buf *b, const struct resource *resource, const struct route *t, enum shape shape,
+                          int status, bool dry)
 {
 	char name[12];
 
@@ -778,7 +807,8 @@ static void good_response(struct buf *b, const struct resource *resource, const 
 		} else if (is_open(t) && !t->document) {
 			literal(b, "'anyOf':[{");
 			answer_schema(b, resource, t, shape, dry);
-			literal(b, "},{'type':'object','description':'Without a token','required':['status'],'properties':{'status':{'const':'ok'}}}]");
+			literal(b, "},{'type':'object','description':'Without a token','required':['status'],"
+			           "'properties':{'status':{'const':'ok'}}}]");
 		} else {
 			answer_schema(b, resource, t, shape, dry);
 		}
@@ -852,6 +882,11 @@ static void request_body(struct buf *b, const struct resource *resource, const s
 	const struct field *fields = t->input ? t->input : resource->fields;
 	bool required = t->does != DO_PATCH && has_required(fields, input_flag(t));
 
+	if (!input_name(resource, t, name) && (t->does == DO_ACTION || t->does == DO_CALL)) {
+		literal(b, "'requestBody':{'required':false,"
+		           "'content':{'application/json':{'schema':{'$ref':'#/components/schemas/Nothing'}}}}");
+		return;
+	}
 	if (!input_name(resource, t, name))
 		return;
 	begin(b, "requestBody");
@@ -860,10 +895,10 @@ static void request_body(struct buf *b, const struct resource *resource, const s
 	begin(b, "content");
 	begin(b, "application/json");
 	refer(b, "schema", "schemas", "", name);
-	if (required) { /* the least that does */
+	if (required) { /* what must be there, and what the table shows by example */
 		begin(b, "example");
 		for (const struct field *f = fields; f->name; f++)
-			if (f->flags & F_REQUIRED && f->flags & input_flag(t) && (f->example || typical(f))) {
+			if (f->flags & input_flag(t) && (f->example || (f->flags & F_REQUIRED && typical(f)))) {
 				key(b, f->name);
 				buf_str(b, f->example ? f->example : typical(f));
 			}
@@ -876,6 +911,9 @@ static void request_body(struct buf *b, const struct resource *resource, const s
 
 static void operation(struct buf *b, const struct resource *resource, const struct route *t, enum shape shape)
 {
+	static const char *const who[] = {
+		[VIEWER] = "any role", [CUSTOMER] = "role customer or above", [ADMIN] = "administrators only"
+	};
 	bool plain = shape == PLAIN;
 
 	begin(b, methods[t->method]);
@@ -887,8 +925,10 @@ static void operation(struct buf *b, const struct resource *resource, const stru
 	end_list(b);
 	text(b, "summary", t->summary);
 	key(b, "description");
-	buf_printf(b, "\"%s`%s`; %s.%s%s\"", is_open(t) ? "Answers without a token; with one it needs the scope " : "Needs the scope ",
-	           t->scope, t->role == ADMIN ? "administrators only" : t->role == VIEWER ? "any role" : "role customer or above", t->flags & R_NO_WILD ? " No wildcard but an administrator's `*` implies the scope." : "",
+	buf_printf(b, "\"%s`%s`; %s.%s%s\"", is_open(t) ? "Answers without a token; with one it needs "
+	                                                  "the scope " : "Needs the scope ",
+	           t->scope, who[t->role],
+	           t->flags & R_NO_WILD ? " No wildcard but an administrator's `*` implies the scope." : "",
 	           t->bucket == RATE_ACTION ? " Counts as a heavy action." : "");
 	text(b, "x-required-scope", t->scope);
 	text(b, "x-least-role", roles[t->role]);
@@ -952,7 +992,8 @@ static void paths(struct buf *b, const struct tables *tables)
 			for (const struct route *t = tables->item[i]->routes; t->path; t++)
 				if (shape == PLAIN || !is_bare(t))
 					path_item(b, tables->item[i], t, (enum shape)shape);
-	literal(b, "'/api/docs':{'get':{'operationId':'getDocs','tags':['openapi (plain)'],'summary':'Show this description to people',"
+	literal(b, "'/api/docs':{'get':{'operationId':'getDocs','tags':['openapi (plain)'],'summary':'Show this "
+	           "description to people',"
 	           "'description':'A page that the web server gives: Swagger UI.','security':[{}],'responses':{"
 	           "'200':{'description':'The page','content':{'text/html':{'schema':{'type':'string'}}}},"
 	           "'404':{'description':'The page is not installed here'}}}}");
@@ -976,20 +1017,29 @@ static void tags(struct buf *b, const struct tables *tables)
 
 static const char about[] =
 	"Automation of a hosting server: scoped tokens, exact rate limits, an audit trail of every request.\n\n"
-	"**Two dialects.** Below `/api/v1` every answer is an envelope (`success`, `message`, `data`, `timestamp`, `request_id`); below "
-	"`/api` an object is answered as it is and a list as `data` with its page beside it. Either answers errors as RFC 9457 where "
+	"**Two dialects.** Below `/api/v1` every answer is an envelope (`success`, `message`, `data`, `timestamp`, "
+		"`request_id`); below "
+	"`/api` an object is answered as it is and a list as `data` with its page beside it. Either answers errors as "
+		"RFC 9457 where "
 	"`Accept` asks for `application/problem+json`.\n\n"
-	"**Other spellings.** Each path also answers with `.php` after the resource's name, with `.php?id=` in place of the id, below "
-	"`/api/v1/admin` (for administrators' tokens only) and under a resource's other name. `x-spellings` lists them all; they take "
+	"**Other spellings.** Each path also answers with `.php` after the resource's name, with `.php?id=` in place of "
+		"the id, below "
+	"`/api/v1/admin` (for administrators' tokens only) and under a resource's other name. `x-spellings` lists them "
+		"all; they take "
 	"and answer the same.\n\n"
-	"**Every path** takes HEAD where it takes GET, and answers OPTIONS with 204 and `Allow`, without a token. A method that it does "
-	"not take is a 405 with `Allow`; a path that is not described here is a 404. Unknown parameters are a 400, unknown fields a 422; "
+	"**Every path** takes HEAD where it takes GET, and answers OPTIONS with 204 and `Allow`, without a token. A "
+		"method that it does "
+	"not take is a 405 with `Allow`; a path that is not described here is a 404. Unknown parameters are a 400, "
+		"unknown fields a 422; "
 	"both name the nearest known name.\n\n"
-	"**Tokens** are sent as `Authorization: Bearer …`, or as `X-API-Key: …` where a server withholds Authorization; never in a URL. "
+	"**Tokens** are sent as `Authorization: Bearer …`, or as `X-API-Key: …` where a server withholds Authorization; "
+		"never in a URL. "
 	"Each operation names the scope that it needs (`x-required-scope`).\n\n"
-	"**Writes** take `dry_run=true` (check everything, change nothing) and `Idempotency-Key` (never twice). `If-Match` with an `ETag` "
+	"**Writes** take `dry_run=true` (check everything, change nothing) and `Idempotency-Key` (never twice). "
+		"`If-Match` with an `ETag` "
 	"guards a change against another's.\n\n"
-	"**Lists** have pages of up to 100, `sort`, `order`, `search`, a filter for each field that has one (`status=active,suspended`: "
+	"**Lists** have pages of up to 100, `sort`, `order`, `search`, a filter for each field that has one "
+		"(`status=active,suspended`: "
 	"any of these) and a cursor that neither skips nor repeats rows while others are added.";
 
 static void write_document(struct buf *b, const struct tables *tables)
@@ -1008,8 +1058,10 @@ static void write_document(struct buf *b, const struct tables *tables)
 	paths(b, tables);
 	begin(b, "components");
 	literal(b, "'securitySchemes':{"
-	           "'bearer':{'type':'http','scheme':'bearer','description':'A token, as it was shown when it was created'},"
-	           "'apiKey':{'type':'apiKey','in':'header','name':'X-API-Key','description':'The same token, for servers that withhold Authorization'}}");
+	           "'bearer':{'type':'http','scheme':'bearer','description':'A token, as it was shown when it was "
+	           "created'},"
+	           "'apiKey':{'type':'apiKey','in':'header','name':'X-API-Key','description':'The same token, for "
+	           "servers that withhold Authorization'}}");
 	begin(b, "headers");
 	literal(b, common_headers);
 	end(b);
@@ -1030,66 +1082,6 @@ static void write_document(struct buf *b, const struct tables *tables)
 	buf_char(b, '}');
 }
 
-/* ---- YAML ---- */
-
-/* Words that need no quotes: they begin with a letter, hold nothing that YAML reads, and are no value of another type. */
-static bool is_plain_word(const char *word)
-{
-	static const char *const reserved[] = { "true", "false", "null", "yes", "no", "on", "off", "y", "n" };
-
-	if (!isalpha((unsigned char)*word) || word[strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./")])
-		return false;
-	for (size_t i = 0; i < sizeof reserved / sizeof *reserved; i++)
-		if (strcasecmp(word, reserved[i]) == 0)
-			return false;
-	return true;
-}
-
-static void yaml_word(struct buf *b, const char *word)
-{
-	if (is_plain_word(word))
-		buf_str(b, word);
-	else
-		buf_json(b, word); /* a JSON string is a double-quoted one of YAML */
-}
-
-static void yaml_break(struct buf *b, int depth)
-{
-	buf_char(b, '\n');
-	for (int i = 0; i < depth; i++)
-		buf_str(b, "  ");
-}
-
-/* `inlined`: the first member follows "- " on its line. */
-static void yaml_value(struct buf *b, struct json_object *value, int depth, bool inlined)
-{
-	if (json_object_is_type(value, json_type_object) && json_object_object_length(value)) {
-		json_object_object_foreach(value, name, member) {
-			if (!inlined)
-				yaml_break(b, depth);
-			inlined = false;
-			yaml_word(b, name);
-			buf_char(b, ':');
-			yaml_value(b, member, depth + 1, false);
-		}
-	} else if (json_object_is_type(value, json_type_array) && json_object_array_length(value)) {
-		for (size_t i = 0; i < json_object_array_length(value); i++) {
-			if (!inlined)
-				yaml_break(b, depth);
-			inlined = false;
-			buf_str(b, "- ");
-			yaml_value(b, json_object_array_get_idx(value, i), depth + 1, true);
-		}
-	} else {
-		if (!inlined)
-			buf_char(b, ' ');
-		if (json_object_is_type(value, json_type_string))
-			yaml_word(b, json_object_get_string(value));
-		else
-			buf_str(b, json_object_to_json_string_ext(value, JSON_C_TO_STRING_PLAIN));
-	}
-}
-
 /* ---- once ---- */
 
 static pthread_once_t made = PTHREAD_ONCE_INIT;
@@ -1097,21 +1089,14 @@ static struct buf json, yaml;
 
 static void make(void)
 {
-	struct json_object *tree;
 	struct tables tables;
 
 	gather(&tables);
 	buf_init(&json, DOCUMENT_MAX);
 	buf_init(&yaml, DOCUMENT_MAX);
 	write_document(&json, &tables);
-	tree = buf_failed(&json) ? NULL : json_tokener_parse(json.data);
-	if (tree) {
-		yaml_value(&yaml, tree, 0, true);
-		buf_char(&yaml, '\n');
-	} else {
+	if (buf_failed(&json) || !yaml_from_json(&yaml, json.data))
 		yaml.failed = true;
-	}
-	json_object_put(tree);
 }
 
 const char *openapi_json(void)

@@ -1,0 +1,105 @@
+// Prism between a client and an upstream, and how the spellings of an address are read by the description.
+import { spawn } from 'node:child_process';
+import fs from 'node:fs';
+import net from 'node:net';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+
+import { root } from '../api/harness.mjs';
+
+export const tool = (name) => path.join(root, 'node_modules/.bin', name);
+
+export async function freePort() {
+	const server = net.createServer();
+	await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+	const { port } = server.address();
+	await new Promise((resolve) => server.close(resolve));
+	return port;
+}
+
+// Answers { url, stop }. `options`: more of Prism's.
+export async function startPrism(file, upstream, options = []) {
+	const port = await freePort();
+	const child = spawn(process.execPath, [fs.realpathSync(tool('prism')), 'proxy', file, upstream, '--host', '127.0.0.1', '--port', String(port), '--cors', 'false', ...options],
+		{ stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, NO_COLOR: '1', NODE_ENV: 'production' } });
+	const ended = new Promise((resolve) => child.on('exit', resolve));
+	await new Promise((resolve, reject) => {
+		const lines = createInterface(child.stdout);
+		const said = [];
+		lines.on('line', (line) => {
+			said.push(line);
+			if (line.includes('Prism is listening'))
+				resolve();
+		});
+		ended.then(() => reject(new Error(`prism did not start:\n${said.join('\n')}`)));
+	});
+	child.stdout.resume();
+	return {
+		url: `http://127.0.0.1:${port}`,
+		stop: async () => {
+			child.kill();
+			await ended;
+		},
+	};
+}
+
+// The description with every object of an answer closed: a member that is not described is then a violation.
+export function closed(description) {
+	const document = structuredClone(description);
+	const seen = new Set();
+	const resolve = (schema) => (schema?.$ref ? document.components.schemas[schema.$ref.split('/').pop()] : schema);
+	const close = (given) => {
+		const schema = resolve(given);
+		if (!schema || seen.has(schema))
+			return;
+		seen.add(schema);
+		if (schema.properties) {
+			schema.additionalProperties ??= false;
+			Object.values(schema.properties).forEach(close);
+		}
+		close(schema.items);
+		for (const part of schema.anyOf ?? [])
+			close(part);
+	};
+	for (const item of Object.values(document.paths))
+		for (const operation of Object.values(item))
+			for (const [, response] of Object.entries(operation.responses ?? {})) {
+				const real = response.$ref ? document.components.responses[response.$ref.split('/').pop()] : response;
+				for (const media of Object.values(real.content ?? {}))
+					close(media.schema);
+				// Prism takes problem+json for json and judges by the first of the two.
+				if (real.content?.['application/problem+json']) {
+					real.content['application/json'].schema = { anyOf: Object.values(real.content).map((media) => media.schema) };
+					delete real.content['application/problem+json'];
+				}
+			}
+	return document;
+}
+
+// How an address is described: { path: the template, canonical: the address as the description spells it }, or null.
+export function reader(document) {
+	const spellings = [];
+	const escape = (text) => text.replace(/[.*+?^$()|[\]\\]/g, '\\$&');
+	for (const [template, item] of Object.entries(document.paths))
+		for (const spelling of [template, ...(item['x-spellings'] ?? [])]) {
+			const [pathname, query] = spelling.split('?');
+			spellings.push({
+				template, byQuery: query !== undefined, literal: !template.includes('{'),
+				pattern: new RegExp(`^${escape(pathname).replace('{id}', '([^/]+)')}/?$`),
+			});
+		}
+	spellings.sort((a, b) => b.byQuery - a.byQuery || b.literal - a.literal); // words of their own beat {id}
+	return (target) => {
+		const [pathname, search = ''] = target.split('?');
+		const parameters = search.split('&').filter(Boolean);
+		for (const s of spellings) {
+			const match = s.pattern.exec(pathname);
+			const id = s.byQuery ? parameters.find((p) => /^id=[^&/]+$/.test(p))?.slice(3) : match?.[1];
+			if (!match || (s.byQuery && !id))
+				continue;
+			const rest = s.byQuery ? parameters.filter((p) => p !== `id=${id}`) : parameters;
+			return { path: s.template, canonical: s.template.replace('{id}', id) + (rest.length ? `?${rest.join('&')}` : '') };
+		}
+		return null;
+	};
+}
