@@ -29,6 +29,7 @@ static void begin(struct reply *out, int status)
 	buf_clear(&out->body);
 	out->status = status;
 	out->no_body = status == 204 || status == 304;
+	out->etag[0] = '\0';
 }
 
 /* ---- headers ---- */
@@ -230,28 +231,18 @@ static void data_of(const struct request *r, const struct verdict *v, bool maske
 	}
 }
 
-void reply_etag(const struct request *r, const struct verdict *v, char out[ETAG_MAX])
+/* The tag of an answer whose data is text[0..len): an object's is its version, of all else a digest. */
+static void make_etag(const struct request *r, const struct verdict *v, const char *text, size_t len, char *out, size_t max)
 {
 	unsigned char digest[EVP_MAX_MD_SIZE];
-	unsigned len = 0;
-	struct buf b;
+	unsigned size = 0;
 
-	snprintf(out, ETAG_MAX, "\"0\"");
-	if (r->route->does == DO_GET || r->route->does == DO_CREATE || r->route->does == DO_PATCH || r->route->does == DO_REPLACE ||
-	    r->route->does == DO_ACTION) {
-		if (v->rows.count)
-			snprintf(out, ETAG_MAX, "\"%lld\"", (long long)row_version(r->resource->fields, &v->rows.item[0]));
-		return;
-	}
-	buf_init(&b, REPLY_MAX_BYTES);
-	if (r->route->does == DO_LIST)
-		list_members(r, v, &b, "data");
-	else
-		buf_str(&b, document_of(r, v));
-	if (!buf_failed(&b) && EVP_Digest(b.data ? b.data : "", b.len, digest, &len, EVP_sha256(), NULL) && len >= 12)
+	snprintf(out, max, "\"0\"");
+	if (r->route->does != DO_LIST && v->rows.count)
+		snprintf(out, max, "\"%lld\"", (long long)row_version(r->resource->fields, &v->rows.item[0]));
+	else if (EVP_Digest(text, len, digest, &size, EVP_sha256(), NULL) && size >= 12)
 		for (unsigned i = 0; i < 12; i++)
-			snprintf(out + 1 + 2 * i, ETAG_MAX - 1 - 2 * i, i == 11 ? "%02x\"" : "%02x", digest[i]);
-	buf_free(&b);
+			snprintf(out + 1 + 2 * i, max - 1 - 2 * i, i == 11 ? "%02x\"" : "%02x", digest[i]);
 }
 
 bool reply_none_match(const struct request *r, const char *etag)
@@ -283,41 +274,38 @@ static void location_header(const struct request *r, const struct verdict *v, st
 
 void reply_result(const struct request *r, const struct verdict *v, int status, bool masked, struct reply *out)
 {
-	char etag[ETAG_MAX];
 	struct buf *b = &out->body;
-	bool get = r->route->method == M_GET;
+	bool get = r->route->method == M_GET, envelope = r->dialect == DIALECT_ENVELOPE && !r->route->type;
+	size_t from;
 
 	begin(out, status);
-	if (!out->no_body && r->dialect == DIALECT_ENVELOPE && !r->route->type) {
+	if (envelope) {
 		buf_str(b, "{\"success\":true,\"message\":");
 		buf_json(b, message_of(r, v));
 		if (r->query.dry_run)
 			buf_str(b, ",\"dry_run\":true");
 		buf_str(b, ",\"data\":");
-		if (r->route->does == DO_LIST) {
-			buf_printf(b, "{\"resource\":\"%s\",", r->resource->name);
-			list_members(r, v, b, "items");
-			buf_char(b, '}');
-		} else {
-			data_of(r, v, masked, b);
-		}
-		stamp(r, b);
-	} else if (!out->no_body) {
-		if (r->route->does == DO_LIST) {
-			buf_char(b, '{');
-			list_members(r, v, b, "data");
-			buf_char(b, '}');
-		} else {
-			data_of(r, v, masked, b);
-		}
 	}
+	from = b->len;
+	if (r->route->does == DO_LIST) {
+		if (envelope)
+			buf_printf(b, "{\"resource\":\"%s\",", r->resource->name);
+		else
+			buf_char(b, '{');
+		list_members(r, v, b, envelope ? "items" : "data");
+		buf_char(b, '}');
+	} else {
+		data_of(r, v, masked, b);
+	}
+	if ((get || (v->rows.count && !r->query.dry_run)) && !buf_failed(b))
+		make_etag(r, v, b->data + from, b->len - from, out->etag, sizeof out->etag);
+	if (envelope)
+		stamp(r, b);
 	common_headers(r, out, r->route->type ? r->route->type : "application/json");
 	if (status == 201)
 		location_header(r, v, out);
-	if (get || (v->rows.count && !r->query.dry_run)) {
-		reply_etag(r, v, etag);
-		buf_printf(&out->head, "ETag: %s\r\n", etag);
-	}
+	if (*out->etag)
+		buf_printf(&out->head, "ETag: %s\r\n", out->etag);
 	if (r->route->does == DO_LIST)
 		link_header(r, v, out);
 }

@@ -22,9 +22,6 @@ void reply_kept(const struct request *, const struct verdict *, struct reply *);
 /* A bare object such as {"status":"ok"} without a token. */
 void reply_open(const struct request *, int status, const char *json, struct reply *);
 
-/* ETag of a list or document: of its data, not of timestamp or request id. Quoted, into out. */
-#define ETAG_MAX 40
-void reply_etag(const struct request *, const struct verdict *, char out[ETAG_MAX]);
 /* Does If-None-Match name this tag? */
 bool reply_none_match(const struct request *, const char *etag);
 #endif

@@ -112,7 +112,8 @@ struct reply {
 	int status;
 	struct buf head;           /* header lines, each ended by CRLF, without Status and Content-Length */
 	struct buf body;
-	bool no_body;              /* 204, 304 */
+	bool no_body;              /* 204, 304, HEAD: what `body` holds is not sent */
+	char etag[40];             /* of the data, not of timestamp or request id; quoted; "" where there is none */
 };
 
 /* Say no. `code` is an enum error_code. Only the first failure counts; fields of further ones with the same code add up. */

@@ -207,7 +207,6 @@ static void refuse(struct service *s, struct request *r, const char *reason, str
 
 static void read_answer(struct service *s, struct request *r, struct verdict *v, bool later, struct reply *out)
 {
-	char etag[ETAG_MAX];
 	int status = v->status;
 
 	if (status == 400) {
@@ -219,15 +218,14 @@ static void read_answer(struct service *s, struct request *r, struct verdict *v,
 		fail(r, ERR_NOT_FOUND, arena_printf(r->arena, "there is no such %s", r->resource->one), out);
 		return;
 	}
-	if (later && status == 200) {
-		reply_etag(r, v, etag);
-		status = reply_none_match(r, etag) ? 304 : 200;
-		if (gate_record(s->gate, r, status, NULL) != DB_OK) {
-			fail(r, ERR_UNAVAILABLE, "the audit trail cannot be written; try again", out);
-			return;
-		}
-	}
 	reply_result(r, v, status, false, out);
+	if (later && status == 200) {
+		status = reply_none_match(r, out->etag) ? 304 : 200;
+		if (gate_record(s->gate, r, status, NULL) != DB_OK)
+			fail(r, ERR_UNAVAILABLE, "the audit trail cannot be written; try again", out);
+		else if (status == 304)
+			reply_result(r, v, status, false, out);
+	}
 }
 
 static void write_answer(struct service *s, struct request *r, struct reply *out)
@@ -281,11 +279,11 @@ static bool is_open(const struct service *s, const struct request *r)
 static void open_answer(struct service *s, struct request *r, struct reply *out)
 {
 	struct verdict v = { .total = -1 };
-	char etag[ETAG_MAX];
 
 	if (r->route->document) {
-		reply_etag(r, &v, etag);
-		reply_result(r, &v, reply_none_match(r, etag) ? 304 : 200, false, out);
+		reply_result(r, &v, 200, false, out);
+		if (reply_none_match(r, out->etag))
+			reply_result(r, &v, 304, false, out);
 	} else if (gate_alive(s->gate)) {
 		reply_open(r, 200, "{\"status\":\"ok\"}", out);
 	} else {
