@@ -1,7 +1,9 @@
 /* import.c: see import.h. First who owns what, then what is there already; then the rest is created. */
 #include "import.h"
+#include "apache_conf.h"
 #include "arena.h"
 #include "buf.h"
+#include "certificate.h"
 #include "error.h"
 #include "json.h"
 #include "local.h"
@@ -52,6 +54,7 @@ struct import {
 	struct row *rows;
 	size_t row_count;
 	FILE *err;
+	time_t now;
 	int exit_code;            /* of the first failure */
 	bool unreachable;         /* no use going on */
 };
@@ -282,6 +285,16 @@ static void show_stored(struct import *im, struct row *row, struct json_object *
 	row->ssl = arena_strdup(im->arena, text_member(answer, "ssl_status"));
 }
 
+/* What is known of a site's certificate; a relative path begins where the configuration's own do. */
+static const char *certificate_of(struct import *im, const struct sites *conf, const struct site *site)
+{
+	if (!site->certificate)
+		return "none";
+	const char *path = site->certificate[0] == '/' ? site->certificate :
+		arena_printf(im->arena, "%s%s", conf->prefix, site->certificate);
+	return certificate_status(path ? path : "", im->now);
+}
+
 /* Fill the rows of what is there already, and of what belongs to nobody. */
 static void compare(struct import *im, const struct sites *conf)
 {
@@ -295,7 +308,7 @@ static void compare(struct import *im, const struct sites *conf)
 		row->type = *site_type_name(site->type) ? site_type_name(site->type) : NULL;
 		row->account = site->account;
 		row->root = site->root;
-		row->ssl = site->certificate ? "active" : "none";
+		row->ssl = certificate_of(im, conf, site);
 		if (failure) {
 			row->action = FAILED;
 			row->reason = failure;
@@ -562,9 +575,16 @@ static int import_conf(struct import *im, struct sites *conf, FILE *out)
 	return im->exit_code;
 }
 
-int import_nginx(struct local *local, const struct import_options *options, FILE *out, FILE *err)
+const struct import_server import_servers[] = {
+	{ "nginx", "/etc/nginx", nginx_conf_load, "no server block: give nginx.conf, or the output of nginx -T" },
+	{ "apache", "/etc/apache2", apache_conf_load, "no virtual host: give apache2.conf (httpd.conf), or a folder of sites" },
+	{ NULL }
+};
+
+int import_sites(struct local *local, const struct import_server *server, const struct import_options *options, FILE *out,
+                 FILE *err)
 {
-	struct import im = { .arena = arena_new(), .local = local, .options = options, .err = err };
+	struct import im = { .arena = arena_new(), .local = local, .options = options, .err = err, .now = time(NULL) };
 	int code = error_info(ERR_INTERNAL)->exit_code;
 	const char *why;
 
@@ -572,7 +592,7 @@ int import_nginx(struct local *local, const struct import_options *options, FILE
 		message(err, "out of memory");
 		return code;
 	}
-	struct sites *conf = nginx_conf_load(im.arena, options->source, &why);
+	struct sites *conf = server->load(im.arena, options->source, &why);
 	if (!conf) {
 		message(err, "%s", why);
 		code = error_info(ERR_VALIDATION)->exit_code;
@@ -580,8 +600,8 @@ int import_nginx(struct local *local, const struct import_options *options, FILE
 		for (size_t i = 0; i < conf->warning_count; i++)
 			message(err, "%s", conf->warnings[i]);
 		if (!conf->blocks) {
-			message(err, "%s has no server block: give nginx.conf, or the output of nginx -T",
-			        strcmp(options->source, "-") == 0 ? "standard input" : options->source);
+			message(err, "%s has %s", strcmp(options->source, "-") == 0 ? "standard input" : options->source,
+			        server->nothing);
 			code = error_info(ERR_VALIDATION)->exit_code;
 		} else if (!find_calls(&im)) {
 			message(err, "this program was built without the domains or accounts resource");

@@ -1,5 +1,5 @@
 /*
- * import.h: `postern import nginx`: take over into the inventory what a web server already serves.
+ * import.h: `postern import`: take over into the inventory what a web server already serves.
  * Only adds: rows that exist are left as they are, nothing on the machine changes, what it adds is `managed: false`.
  */
 #ifndef POSTERN_IMPORT_H
@@ -7,10 +7,21 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+struct arena;
 struct local;
+struct sites;
+
+/* A web server whose configuration can be read. */
+struct import_server {
+	const char *name;
+	const char *usual;   /* its configuration's folder on Debian */
+	struct sites *(*load)(struct arena *, const char *source, const char **why);
+	const char *nothing; /* what to give instead where there is no server in what was given */
+};
+extern const struct import_server import_servers[]; /* ends with name NULL */
 
 struct import_options {
-	const char *source;  /* configuration file or folder, saved output of nginx -T, or "-" for that on standard input */
+	const char *source;  /* configuration file or folder, or "-" for standard input */
 	const char *account; /* for sites whose document root belongs to no person; or NULL */
 	bool dry_run;        /* show what would be created, create nothing */
 	bool json;
@@ -21,5 +32,5 @@ struct import_options {
  * object goes to `out`, messages to `err`. Returns the exit code of contract section 8: 0 also when some names were
  * skipped or have no account, since they are listed; the code of the first refusal when anything could not be created.
  */
-int import_nginx(struct local *, const struct import_options *, FILE *out, FILE *err);
+int import_sites(struct local *, const struct import_server *, const struct import_options *, FILE *out, FILE *err);
 #endif

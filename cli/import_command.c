@@ -3,8 +3,6 @@
 #include "cli.h"
 #include <string.h>
 
-#define NGINX_USUAL "/etc/nginx"
-
 enum { ACCOUNT, DRY_RUN };
 
 static const struct option options[] = {
@@ -18,24 +16,28 @@ static int run(struct cli *cli, int argc, char **argv)
 	const char *values[2], *words[2];
 	size_t n;
 	const int rc = option_parse(options, argc, argv, values, words, &n, 2, "import");
+	const struct import_server *server = import_servers;
 	struct local *local;
 
 	if (rc)
 		return rc;
-	if (!n || strcmp(words[0], "nginx") != 0)
-		return cli_error(CLI_USAGE, "import from what? There is: nginx\nTry: postern import --help");
+	while (server->name && (!n || strcmp(words[0], server->name) != 0))
+		server++;
+	if (!server->name)
+		return cli_error(CLI_USAGE, "import from what? There are: nginx, apache\nTry: postern import --help");
 	const struct import_options how = {
-		.source = n > 1 ? words[1] : NGINX_USUAL, .account = values[ACCOUNT],
+		.source = n > 1 ? words[1] : server->usual, .account = values[ACCOUNT],
 		.dry_run = values[DRY_RUN] != NULL, .json = cli->json
 	};
 	local = cli_local(cli);
-	return local ? import_nginx(local, &how, stdout, stderr) : CLI_FAILED;
+	return local ? import_sites(local, server, &how, stdout, stderr) : CLI_FAILED;
 }
 
 const struct command command_import = {
-	"import", run, "import nginx [FILE|FOLDER|-] [--account NAME] [--dry-run]",
+	"import", run, "import nginx|apache [FILE|FOLDER|-] [--account NAME] [--dry-run]",
 	"Take over into the inventory what a web server already serves", options,
-	"Reads a configuration (default: " NGINX_USUAL ") or, from \"-\", what nginx -T prints. It only adds; nothing on the "
-	"machine changes, and what it adds is managed: false. An account is the Unix owner of a document root.",
-	"import nginx --dry-run\nimport nginx --account demo\n"
+	"Reads a configuration (default: /etc/nginx, /etc/apache2) or, from \"-\", what nginx -T prints. It only adds; nothing on "
+	"the machine changes, and what it adds is managed: false. An account is the Unix owner of a document root; a "
+	"certificate is recorded as active, expiring (within 14 days) or expired.",
+	"import nginx --dry-run\nimport nginx --account demo\nimport apache /etc/apache2/sites-enabled\n"
 };
