@@ -92,7 +92,7 @@ test('run again, all is already there; what somebody changed or removed since st
 test('the output of nginx -T with sites as certbot leaves them can be piped in', async () => {
 	const dir = path.join(site, 'live');
 	fs.mkdirSync(path.join(dir, 'sites-enabled'), { recursive: true });
-	execFileSync('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-subj', '/CN=live.example', '-days', '3', '-keyout', path.join(dir, 'key.pem'), '-out', path.join(dir, 'cert.pem')], { stdio: 'ignore' });
+	execFileSync('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-subj', '/CN=live.example', '-days', '90', '-keyout', path.join(dir, 'key.pem'), '-out', path.join(dir, 'cert.pem')], { stdio: 'ignore' });
 	fs.writeFileSync(path.join(dir, 'nginx.conf'), `pid ${dir}/nginx.pid;\nevents { }\nhttp {\n\tinclude sites-enabled/*;\n}\n`);
 	fs.writeFileSync(path.join(dir, 'sites-enabled/live'), `server {
     server_name live.example www.live.example;
