@@ -55,6 +55,8 @@ CGI_SRC := $(wildcard cgi/*.c)
 CLI_SRC := $(wildcard cli/*.c)
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 API_TESTS := $(wildcard tests/api/*.test.mjs tests/cli/*.test.mjs tests/sql/*.test.mjs tests/install/*.test.mjs)
+# The same suite through Apache: all but what is about one web server's own configuration, or about none.
+APACHE_TESTS := $(filter-out $(patsubst %,tests/api/%.test.mjs,apache doctor dropin import import-apache panel),$(wildcard tests/api/*.test.mjs))
 # What the API tests asked and got is kept for those that hold it against the API's description.
 DESCRIPTION_TESTS := $(wildcard tests/description/*.test.mjs)
 EXCHANGES := $(CURDIR)/$(BUILD)/test/exchanges
@@ -103,6 +105,7 @@ test: ## Run every test (installs and builds first)
 	@rm -rf $(EXCHANGES) && mkdir -p $(EXCHANGES) && $(CLI) openapi > $(EXCHANGES)/openapi.json
 	RECORD=$(EXCHANGES) node --test $(API_TESTS)
 	RECORD=$(EXCHANGES) node --test $(DESCRIPTION_TESTS)
+	WEB=apache node --test $(APACHE_TESTS)
 
 unit: $(UNIT) ## Run the unit tests only
 	@for t in $(UNIT); do echo "== $$t"; $(WRAP) $$t || exit 1; done
