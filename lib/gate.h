@@ -38,9 +38,6 @@ void gate_free(struct gate *);
  * gate_record, as its status is known only when its data was read. Fills r->caller. */
 void gate_admit(struct gate *, struct request *r, bool later, struct verdict *);
 
-/* How a route's read is put to SQL: operation, id (or the id after which a list goes on), limit and arguments. */
-void gate_read_arguments(struct request *r, const char **op, const char **id, int *limit, const char **args);
-
 /* Run the change of an admitted request; `status` is what it will be answered with. With an Idempotency-Key the
  * transaction stays open and gate_keep or gate_abandon must follow; the write connection is held until then. */
 void gate_write(struct gate *, struct request *r, int status, struct verdict *);

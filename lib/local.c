@@ -9,6 +9,7 @@
 #include "gate.h"
 #include "input.h"
 #include "json.h"
+#include "reading.h"
 #include "reply.h"
 #include "resource.h"
 #include "timestamp.h"
@@ -72,16 +73,15 @@ static enum db_status run(struct local *local, struct request *r, struct verdict
 {
 	struct arena *a = local->arena;
 	bool reads = r->route->method == M_GET;
-	const char *name = r->resource->name, *op, *id, *args;
-	int limit;
+	const char *name = r->resource->name;
 	struct db_stmt stmt;
 	PGresult *result = NULL;
 	enum db_status status;
 
-	gate_read_arguments(r, &op, &id, &limit, &args);
 	if (reads) {
+		struct reading reading = reading_of(r);
 		struct db_value values[] = {
-			db_text(op), db_text(id), db_int4(a, limit), db_text(args), db_text(r->request_id)
+			db_text(reading.op), db_text(reading.id), db_int4(a, reading.limit), db_text(reading.args), db_text(r->request_id)
 		};
 
 		stmt = (struct db_stmt){ NULL, arena_printf(a,

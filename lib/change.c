@@ -1,0 +1,207 @@
+/* change.c: changes and late rows of the trail: gate_write, gate_keep, gate_record; see gate.h. */
+#include <openssl/sha.h>
+#include <string.h>
+#include <time.h>
+
+#include "gate_private.h"
+#include "http.h"
+
+static const struct db_stmt stmt_record = {
+	"record", "SELECT gate.record($1::text, $2::bytea, $3::text::inet, $4::text::uuid, $5::bigint, $6::text, $7::text, $8::text, "
+	          "$9::text, $10::int, $11::text, $12::bigint, $13::text)", 13, 1
+};
+static const struct db_stmt stmt_keep = {
+	"keep", "SELECT gate.keep($1::text, $2::bytea, $3::bytea, $4::bytea, $5::int, $6::text, $7::text)", 7, 1
+};
+
+/* If-Match as a list of versions; NULL when absent or "*" (any: the object must exist, which it must anyway). */
+static struct db_value versions(struct request *r)
+{
+	const char *items[16];
+	size_t n = 0;
+
+	if (!r->if_match || strcmp(r->if_match, "*") == 0)
+		return db_text_array(r->arena, NULL, 0);
+	for (const char *at = r->if_match; *at && n < 16;) {
+		size_t len;
+
+		at += strspn(at, " \t,");
+		if (*at != '"') { /* a weak tag or junk matches nothing here (RFC 9110 section 13.1.1) */
+			at += strcspn(at, ",");
+			continue;
+		}
+		len = strcspn(at + 1, "\"");
+		items[n++] = arena_strndup(r->arena, at + 1, len);
+		at += 1 + len;
+		at += *at == '"';
+	}
+	return db_text_array(r->arena, items, n);
+}
+
+/* SHA-256 in the arena; null when out of memory, which the statement refuses. */
+static struct db_value sha256(struct request *r, const void *data, size_t len)
+{
+	unsigned char *digest = arena_alloc(r->arena, SHA256_DIGEST_LENGTH);
+
+	return digest && SHA256(data, len, digest) ? db_bytes(digest, SHA256_DIGEST_LENGTH) : (struct db_value){ NULL, 0 };
+}
+
+/* Everything that makes a request the same one. */
+static struct db_value fingerprint(struct request *r)
+{
+	struct db_value digest = { NULL, 0 };
+	struct buf all;
+
+	buf_init(&all, ARENA_MAX_BYTES);
+	buf_printf(&all, "%s\n%s\n%s\n", r->method_name, r->path, r->query_text);
+	buf_add(&all, r->body_text ? r->body_text : "", r->body_len);
+	if (!buf_failed(&all))
+		digest = sha256(r, all.data, all.len);
+	buf_free(&all);
+	return digest;
+}
+
+/* Kept by its digest: whatever a caller puts into the header, a token even, is stored nowhere. */
+static struct db_value key_digest(struct request *r)
+{
+	return sha256(r, r->idempotency_key, strlen(r->idempotency_key));
+}
+
+/* The body as SQL wants it: what was checked, and cascade. */
+static const char *body_text(struct request *r)
+{
+	if (!r->body)
+		return r->query.cascade ? "{\"cascade\":true}" : "{}";
+	if (r->query.cascade)
+		json_object_object_add(r->body, "cascade", json_object_new_boolean(true));
+	return json_object_to_json_string_ext(r->body, JSON_C_TO_STRING_PLAIN);
+}
+
+static void put_result(void *result)
+{
+	PQclear(result);
+}
+
+/* Wait for the write connection, but no longer than for the database itself: behind one that hangs, all are told in time. */
+bool gate_take_write(struct gate *gate)
+{
+	int64_t wait_ns = (int64_t)gate->config->db_timeout_ms * 1000000;
+	struct timespec end;
+
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	wait_ns += end.tv_nsec;
+	end.tv_sec += wait_ns / 1000000000;
+	end.tv_nsec = wait_ns % 1000000000;
+	return pthread_mutex_clocklock(&gate->write_lock, CLOCK_MONOTONIC, &end) == 0;
+}
+
+/* Run on the write connection, which the caller holds; again after a conflict or a stale plan. With `begin` as the first
+ * statement of a transaction, which is open when the answer is DB_OK. */
+static enum db_status run_write(struct gate *gate, struct request *r, const struct db_stmt *stmt, const struct db_value *values,
+                                PGresult **result, struct db_error *error, bool begin)
+{
+	enum db_status status = DB_GONE;
+
+	for (int i = 0; i < GATE_ATTEMPTS; i++) {
+		if (begin && (status = db_begin(gate->write_db)) != DB_OK)
+			return status;
+		status = db_run(gate->write_db, stmt, values, result, r->arena, error);
+		if (status == DB_OK)
+			return status;
+		if (status == DB_ERROR && db_is_stale(error))
+			db_close(gate->write_db);
+		if (begin)
+			db_end(gate->write_db, false);
+		if (status != DB_ERROR || !(db_is_stale(error) || db_is_conflict(error)))
+			return status;
+	}
+	return status;
+}
+
+void gate_write(struct gate *gate, struct request *r, int status, struct verdict *v)
+{
+	const struct route *route = r->route;
+	struct arena *a = r->arena;
+	bool keeps = r->idempotency_key && !r->query.dry_run;
+	PGresult *result = NULL;
+	struct db_value values[] = {
+		db_text(r->key_id), gate_digests(r), db_text(*r->address ? r->address : NULL), db_bool(a, r->insecure), db_text(route->scope),
+		db_bool(a, route->flags & R_NO_WILD), db_int4(a, route->role), db_bool(a, r->admin_path), db_bool(a, route->flags & R_OWN),
+		db_text(route->call), db_text(r->id), db_text(body_text(r)), versions(r), db_bool(a, r->query.dry_run), db_int4(a, status),
+		db_text_array(a, r->secrets, r->secret_count), db_text(r->request_id), db_text(r->method_name), db_text(r->uri),
+		db_text(route->audit), db_text(r->user_agent), db_int8(a, request_elapsed_us(r)),
+		keeps ? key_digest(r) : (struct db_value){ NULL, 0 }, keeps ? fingerprint(r) : (struct db_value){ NULL, 0 }
+	};
+
+	*v = (struct verdict){ .total = -1 };
+	if (!gate_take_write(gate))
+		return;
+	v->db = run_write(gate, r, &gate->write, values, &result, &v->error, keeps);
+	if (!keeps || v->db != DB_OK)
+		pthread_mutex_unlock(&gate->write_lock);
+	if (v->db != DB_OK)
+		return;
+	if (PQntuples(result) != 1 || arena_defer(a, put_result, result) != 0 || !rows_read(result, 0, 2, &v->rows)) {
+		v->db = DB_ERROR;
+		if (keeps)
+			gate_abandon(gate);
+		return;
+	}
+	v->status = status;
+	v->id = db_get_text(result, 0, 0);
+	v->doc = db_get_text(result, 0, 3);
+	v->kept_status = db_get_int4(result, 0, 4, 0);
+	v->kept_headers = db_get_text(result, 0, 5);
+	v->kept_body = db_get_text(result, 0, 6);
+}
+
+enum db_status gate_keep(struct gate *gate, struct request *r, const struct reply *kept)
+{
+	enum db_status status = DB_OK;
+	struct db_error error;
+	PGresult *result = NULL;
+
+	if (kept) {
+		struct db_value values[] = {
+			db_text(r->key_id), gate_digests(r), key_digest(r), fingerprint(r), db_int4(r->arena, kept->status),
+			db_text(kept->head.data ? kept->head.data : ""), db_text(kept->body.data ? kept->body.data : "")
+		};
+
+		status = db_run(gate->write_db, &stmt_keep, values, &result, r->arena, &error);
+		PQclear(result);
+	}
+	if (status != DB_OK) {
+		gate_abandon(gate);
+		return DB_GONE;
+	}
+	status = db_end(gate->write_db, true);
+	pthread_mutex_unlock(&gate->write_lock);
+	return status;
+}
+
+void gate_abandon(struct gate *gate)
+{
+	db_end(gate->write_db, false);
+	pthread_mutex_unlock(&gate->write_lock);
+}
+
+enum db_status gate_record(struct gate *gate, struct request *r, int status, const char *reason)
+{
+	struct arena *a = r->arena;
+	struct db_error error;
+	PGresult *result = NULL;
+	enum db_status done;
+	struct db_value values[] = {
+		db_text(r->key_id), gate_digests(r), db_text(*r->address ? r->address : NULL), db_text(r->request_id),
+		db_int8(a, r->caller.account_id), db_text(r->route->audit), db_text(r->id ? http_scrub(a, r->id, strlen(r->id)) : NULL),
+		db_text(r->method_name), db_text(r->uri), db_int4(a, status), db_text(reason), db_int8(a, request_elapsed_us(r)),
+		db_text(r->user_agent)
+	};
+
+	if (!gate_take_write(gate))
+		return DB_GONE;
+	done = run_write(gate, r, &stmt_record, values, &result, &error, false);
+	pthread_mutex_unlock(&gate->write_lock);
+	PQclear(result);
+	return done;
+}
