@@ -47,7 +47,7 @@ function freePorts(names) {
 
 // A second nginx before the same endpoints, with a server for each way to get it wrong.
 before(async () => {
-	s = await startStack('doctor');
+	s = await startStack('doctor', { WEB: 'nginx' }); // its findings are made with nginx
 	const dir = fs.mkdtempSync(path.join(s.dir, 'wrong-'));
 	fs.chmodSync(dir, 0o711);
 	const include = fs.readFileSync(`${s.dir}/nginx/postern-server.conf`, 'utf8');

@@ -53,7 +53,7 @@ function panel(style, variant) {
 before(async () => {
 	if (skip)
 		return;
-	s = await startStack('panel');
+	s = await startStack('panel', { WEB: 'nginx' }); // apache.test.mjs does the same with Apache
 	dir = path.join(s.dir, 'panel');
 	for (const folder of ['htdocs/errors', 'htdocs/static/sub', 'htdocs/api/v2'])
 		fs.mkdirSync(path.join(dir, folder), { recursive: true });
