@@ -78,7 +78,7 @@ SWAGGER_UI_FILES := swagger-ui.css swagger-ui-bundle.js swagger-ui-bundle.js.LIC
 help: ## This list
 	@echo 'Postern $(VERSION). make TARGET, with TARGET one of:'
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1\t\2/p' Makefile | expand -t 18
-	@echo 'Variables: PREFIX DESTDIR CC CFLAGS BUILD SANITIZE=address,undefined COVERAGE=1 PORT RUN FUZZ_S V=1'
+	@echo 'Variables: PREFIX DESTDIR CC CFLAGS BUILD SANITIZE=address,undefined COVERAGE=1 PORT RUN WEB=apache FUZZ_S V=1'
 
 deps: ## Install the Debian 12 packages that are missing (nothing is started or removed); fetch Swagger UI
 	@scripts/deps test

@@ -1,5 +1,5 @@
-// The nginx includes (Apache: apache.test.mjs) beside a panel that does everything to get in the way. Stand-ins answer for the binaries and for PHP,
-// so that what is seen is the web server's doing alone.
+// The nginx includes beside a panel that does everything to get in the way (Apache's: apache.test.mjs). Stand-ins answer
+// for the binaries and for PHP, so that what is seen is the web server's doing alone.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
