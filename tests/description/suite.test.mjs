@@ -42,9 +42,9 @@ after(async () => {
 const unread = /%00/;
 // Prism holds int64 to what JavaScript counts exactly.
 const javascript = /must be <= 9007199254740991$/;
-// Answers that differ in ids, instants and counts only are alike: one of them is judged.
+// Answers that differ in words with a digit only (ids, instants, counts, made-up names) are alike: one of them is judged.
 const alike = (e) => [e.method, e.at.path, e.status, e.target.includes('?'), e.headers.map(([name]) => name).join(),
-	e.text.replace(/[0-9a-f]{8}-[0-9a-f-]{27}/g, 'U').replace(/\d{4}-\d\d-\d\dT[\d:.+]+/g, 'T').replace(/\d+/g, '0')].join('\n');
+	e.text.replace(/[\w.:+-]*\d[\w.:+-]*/g, '0')].join('\n');
 const told = (e) => `${e.test}: ${e.method} ${e.target} → ${e.status}`;
 const good = (e) => e.status >= 200 && e.status < 400;
 
@@ -54,7 +54,7 @@ test('there is something to check, of every dialect and spelling', () => {
 });
 
 test('nothing outside the description answers', () => {
-	const outside = exchanges.filter((e) => good(e) && !read(e.target)).map(told);
+	const outside = exchanges.filter((e) => good(e) && !read(e.target) && !/^\/api\/docs\//.test(e.target)).map(told); // but the page's own files
 	assert.deepEqual([...new Set(outside)], []);
 	for (const e of exchanges.filter((x) => read(x.target))) {
 		const item = document.paths[read(e.target).path];
