@@ -100,19 +100,28 @@ LANGUAGE sql IMMUTABLE AS $$
 		request_id)::postern.caller
 $$;
 
--- Prove a token again for a statement of its own (a write, a late refusal): the digest must match. Raises 401 or 403.
-CREATE FUNCTION gate.prove(p_key text, p_digest bytea, p_ip inet, p_insecure boolean, p_wanted text, p_no_wild boolean,
-                           p_least_rank int, p_admin_path boolean, p_own boolean, p_request_id uuid) RETURNS postern.caller
+-- The token whose key has one of these digests (one for each pepper), in force or not. Raises 401 where there is none.
+CREATE FUNCTION gate.recognise(p_key text, p_digest bytea) RETURNS gate.bearer
 LANGUAGE plpgsql AS $$
 DECLARE
 	b gate.bearer;
-	reason text;
 BEGIN
 	SELECT * INTO b FROM gate.bearer x
 	WHERE x.key_id = p_key AND x.digest IN (substr(p_digest, 1, 32), substr(p_digest, 33, 32));
 	IF NOT FOUND THEN
 		PERFORM gate.fail(401, 'unknown');
 	END IF;
+	RETURN b;
+END $$;
+
+-- Prove a token again for a statement of its own (a write, a late refusal): the digest must match. Raises 401 or 403.
+CREATE FUNCTION gate.prove(p_key text, p_digest bytea, p_ip inet, p_insecure boolean, p_wanted text, p_no_wild boolean,
+                           p_least_rank int, p_admin_path boolean, p_own boolean, p_request_id uuid) RETURNS postern.caller
+LANGUAGE plpgsql AS $$
+DECLARE
+	b gate.bearer := gate.recognise(p_key, p_digest);
+	reason text;
+BEGIN
 	reason := gate.judge(b, postern.clock(), p_ip, p_insecure, p_wanted, p_no_wild, p_least_rank, p_admin_path, p_own);
 	IF reason IS NOT NULL THEN
 		PERFORM gate.fail(gate.status_of(reason), reason);
@@ -142,13 +151,8 @@ CREATE FUNCTION gate.record(p_key text, p_digest bytea, p_ip inet, p_request_id 
                             p_duration_us bigint, p_agent text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	b gate.bearer;
+	b gate.bearer := gate.recognise(p_key, p_digest);
 BEGIN
-	SELECT * INTO b FROM gate.bearer x
-	WHERE x.key_id = p_key AND x.digest IN (substr(p_digest, 1, 32), substr(p_digest, 33, 32));
-	IF NOT FOUND THEN
-		PERFORM gate.fail(401, 'unknown');
-	END IF;
 	-- only an unbound administrator's row may name another account than the token's own
 	PERFORM gate.trail(gate.caller(b, p_ip, p_request_id),
 		CASE WHEN b.account_id = 0 AND b.rank = 3 THEN coalesce(p_account_id, 0) ELSE b.account_id END,
@@ -229,11 +233,7 @@ BEGIN
 	DELETE FROM postern.kept_answers WHERE ctid IN (
 		SELECT ctid FROM postern.kept_answers WHERE created_at <= postern.clock() - interval '24 h' LIMIT 20 FOR UPDATE SKIP LOCKED);
 	INSERT INTO postern.kept_answers (token_id, key, fingerprint, status, headers, body)
-	SELECT b.token_id, p_key, p_fingerprint, p_status, p_headers, p_body FROM gate.bearer b
-	WHERE b.key_id = p_key_id AND b.digest IN (substr(p_digest, 1, 32), substr(p_digest, 33, 32));
-	IF NOT FOUND THEN
-		PERFORM gate.fail(401, 'unknown');
-	END IF;
+	VALUES ((gate.recognise(p_key_id, p_digest)).token_id, p_key, p_fingerprint, p_status, p_headers, p_body);
 END $$;
 
 -- For health without a token: answers when PostgreSQL does.
@@ -380,6 +380,22 @@ LANGUAGE sql IMMUTABLE AS $$
 	SELECT CASE WHEN body ? field AND jsonb_typeof(body -> field) = 'array'
 	            THEN ARRAY(SELECT jsonb_array_elements_text(body -> field)) ELSE present END
 $$;
+-- Move an object from one status to another, or say why not. `t` has id, status, version and updated_at; `one` names it.
+CREATE FUNCTION gate.set_status(t regclass, one text, o text, p_from text, p_to text) RETURNS postern.done
+LANGUAGE plpgsql AS $$
+DECLARE
+	v_status text;
+BEGIN
+	EXECUTE format('SELECT status FROM %s WHERE id = $1', t) INTO v_status USING o::bigint;
+	IF v_status = p_to THEN
+		PERFORM gate.fail(409, format('the %s is %s already', one, v_status));
+	ELSIF v_status <> p_from THEN
+		PERFORM gate.fail(409, format('the %s is %s; only one that is %s can become %s', one, v_status, p_from, p_to));
+	END IF;
+	EXECUTE format('UPDATE %s SET status = $1, version = version + 1, updated_at = postern.clock() WHERE id = $2', t)
+	USING p_to, o::bigint;
+	RETURN ROW(o, NULL)::postern.done;
+END $$;
 CREATE FUNCTION gate.may_admin(c postern.caller) RETURNS boolean
 LANGUAGE sql IMMUTABLE AS $$ SELECT c.rank = 3 AND c.account_id = 0 $$;
 

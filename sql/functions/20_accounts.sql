@@ -43,24 +43,11 @@ BEGIN
 	RETURN ROW(o, NULL)::postern.done;
 END $$;
 
-CREATE FUNCTION accounts.set_status(o text, p_from text, p_to text) RETURNS postern.done
-LANGUAGE plpgsql AS $$
-DECLARE
-	v_status text := (SELECT a.status FROM postern.accounts a WHERE a.id = o::bigint);
-BEGIN
-	IF v_status = p_to THEN
-		PERFORM gate.fail(409, format('the account is %s already', v_status));
-	ELSIF v_status <> p_from THEN
-		PERFORM gate.fail(409, format('the account is %s; only an account that is %s can become %s', v_status, p_from, p_to));
-	END IF;
-	UPDATE postern.accounts a SET status = p_to, version = a.version + 1, updated_at = postern.clock() WHERE a.id = o::bigint;
-	RETURN ROW(o, NULL)::postern.done;
-END $$;
 -- Its tokens are refused from the next request on: the gate reads the account's state each time.
 CREATE FUNCTION accounts.suspend(c postern.caller, o text, b jsonb) RETURNS postern.done
-LANGUAGE sql AS $$ SELECT accounts.set_status(o, 'active', 'suspended') $$;
+LANGUAGE sql AS $$ SELECT gate.set_status('postern.accounts', 'account', o, 'active', 'suspended') $$;
 CREATE FUNCTION accounts.unsuspend(c postern.caller, o text, b jsonb) RETURNS postern.done
-LANGUAGE sql AS $$ SELECT accounts.set_status(o, 'suspended', 'active') $$;
+LANGUAGE sql AS $$ SELECT gate.set_status('postern.accounts', 'account', o, 'suspended', 'active') $$;
 
 -- What an account owns goes with it only when asked for (?cascade=true); else the answer lists it.
 CREATE FUNCTION accounts."delete"(c postern.caller, o text, b jsonb) RETURNS postern.done

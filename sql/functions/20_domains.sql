@@ -108,23 +108,10 @@ BEGIN
 	RETURN ROW(o, NULL)::postern.done;
 END $$;
 
-CREATE FUNCTION domains.set_status(o text, p_from text, p_to text) RETURNS postern.done
-LANGUAGE plpgsql AS $$
-DECLARE
-	v_status text := (SELECT d.status FROM postern.domains d WHERE d.id = o::bigint);
-BEGIN
-	IF v_status = p_to THEN
-		PERFORM gate.fail(409, format('the domain is %s already', v_status));
-	ELSIF v_status <> p_from THEN
-		PERFORM gate.fail(409, format('the domain is %s; only a domain that is %s can become %s', v_status, p_from, p_to));
-	END IF;
-	UPDATE postern.domains d SET status = p_to, version = d.version + 1, updated_at = postern.clock() WHERE d.id = o::bigint;
-	RETURN ROW(o, NULL)::postern.done;
-END $$;
 CREATE FUNCTION domains.suspend(c postern.caller, o text, b jsonb) RETURNS postern.done
-LANGUAGE sql AS $$ SELECT domains.set_status(o, 'active', 'suspended') $$;
+LANGUAGE sql AS $$ SELECT gate.set_status('postern.domains', 'domain', o, 'active', 'suspended') $$;
 CREATE FUNCTION domains.unsuspend(c postern.caller, o text, b jsonb) RETURNS postern.done
-LANGUAGE sql AS $$ SELECT domains.set_status(o, 'suspended', 'active') $$;
+LANGUAGE sql AS $$ SELECT gate.set_status('postern.domains', 'domain', o, 'suspended', 'active') $$;
 
 CREATE FUNCTION domains."delete"(c postern.caller, o text, b jsonb) RETURNS postern.done
 LANGUAGE plpgsql AS $$

@@ -132,28 +132,25 @@ BEGIN
 	RETURN ROW(o, NULL)::postern.done;
 END $$;
 
-CREATE FUNCTION users.set_status(c postern.caller, o text, p_to text) RETURNS postern.done
+CREATE FUNCTION users.set_status(c postern.caller, o text, p_from text, p_to text) RETURNS postern.done
 LANGUAGE plpgsql AS $$
 DECLARE
-	v_status text := (SELECT u.status FROM postern.users u WHERE u.id = o::bigint);
 	v_was_admin boolean := users.is_admin(o::bigint);
+	v_done postern.done;
 BEGIN
 	IF v_was_admin THEN
 		PERFORM users.needs_admin(c);
 	END IF;
-	IF v_status = p_to THEN
-		PERFORM gate.fail(409, format('the user is %s already', v_status));
-	END IF;
-	UPDATE postern.users u SET status = p_to, version = u.version + 1, updated_at = postern.clock() WHERE u.id = o::bigint;
+	v_done := gate.set_status('postern.users', 'user', o, p_from, p_to);
 	IF v_was_admin THEN
 		PERFORM users.keep_one_administrator();
 	END IF;
-	RETURN ROW(o, NULL)::postern.done;
+	RETURN v_done;
 END $$;
 CREATE FUNCTION users.suspend(c postern.caller, o text, b jsonb) RETURNS postern.done
-LANGUAGE sql AS $$ SELECT users.set_status(c, o, 'suspended') $$;
+LANGUAGE sql AS $$ SELECT users.set_status(c, o, 'active', 'suspended') $$;
 CREATE FUNCTION users.unsuspend(c postern.caller, o text, b jsonb) RETURNS postern.done
-LANGUAGE sql AS $$ SELECT users.set_status(c, o, 'active') $$;
+LANGUAGE sql AS $$ SELECT users.set_status(c, o, 'suspended', 'active') $$;
 
 CREATE FUNCTION users.remove(c postern.caller, p_id bigint) RETURNS void
 LANGUAGE plpgsql AS $$
