@@ -194,7 +194,7 @@ static const char *message_of(const struct request *r, const struct verdict *v)
 	if (r->query.dry_run)
 		return "dry run: everything was checked, nothing was changed";
 	if (r->route->does == DO_LIST)
-		return arena_printf(r->arena, "%zu %s", shown_rows(r, v), r->resource->name);
+		return arena_printf(r->arena, "%zu %s", shown_rows(r, v), shown_rows(r, v) == 1 ? r->resource->one : r->resource->name);
 	if (r->route->method == M_GET || !verb)
 		return r->route->summary;
 	len = strlen(++verb);
