@@ -217,6 +217,7 @@ DECLARE
 	v_actions int := 0;        -- and how many of those were heavy actions
 	v_account bigint;          -- of the object touched
 	v_row boolean;             -- whether this request gets its row now
+	v_trail postern.audit[] := '{}'; -- those rows: written together, which costs a quarter of one by one
 	u_token uuid[] := '{}';
 	u_calls int[] := '{}';
 	u_actions int[] := '{}';
@@ -341,17 +342,20 @@ BEGIN
 			reset_at := ceil(extract(epoch FROM e.since)) + 60;
 		END IF;
 		IF v_row THEN
-			INSERT INTO postern.audit (account_id, at, request_id, actor, token_id, token_name, user_id, username, resource, verb,
-				object_id, method, path, status, outcome, reason, duration_us, ip, user_agent)
-			VALUES (v_account, v_now, e.request_id::uuid, 'token', e.token_id, e.token_name, e.user_id, e.username,
-				split_part(e.action, '.', 1), split_part(e.action, '.', 2),
+			v_trail := array_append(v_trail, ROW(v_account, v_now, NULL, NULL, e.request_id::uuid, 'token', e.token_id, e.token_name,
+				e.user_id, e.username, split_part(e.action, '.', 1), split_part(e.action, '.', 2),
 				CASE WHEN e.op <> 'list' THEN regexp_replace(e.id, '\w{50,}', '***', 'g') END, -- a token is no id: as http_scrub
-				e.method, e.path,
-				serve.status, gate.outcome(serve.status), serve.reason,
-				e.elapsed_us + (extract(epoch FROM clock_timestamp() - v_begin) * 1000000)::bigint, e.ip, e.agent);
+				e.method, e.path, status, gate.outcome(status), reason,
+				e.elapsed_us + (extract(epoch FROM clock_timestamp() - v_begin) * 1000000)::bigint, e.ip, e.agent,
+				NULL, NULL)::postern.audit);
 		END IF;
 		RETURN NEXT;
 	END LOOP;
+	INSERT INTO postern.audit (account_id, at, request_id, actor, token_id, token_name, user_id, username, resource, verb,
+		object_id, method, path, status, outcome, reason, duration_us, ip, user_agent)
+	SELECT t.account_id, t.at, t.request_id, t.actor, t.token_id, t.token_name, t.user_id, t.username, t.resource, t.verb,
+		t.object_id, t.method, t.path, t.status, t.outcome, t.reason, t.duration_us, t.ip, t.user_agent
+	FROM unnest(v_trail) t;
 	UPDATE postern.rates r SET
 		window_start = CASE WHEN r.window_start > v_now - interval '60 s' THEN r.window_start ELSE v_now END,
 		used = CASE WHEN r.window_start > v_now - interval '60 s' THEN r.used ELSE 0 END + g.calls,
