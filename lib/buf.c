@@ -2,7 +2,6 @@
 #include "buf.h"
 #include "utf8.h"
 
-#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -82,9 +81,15 @@ void buf_char(struct buf *b, char c)
 
 void buf_int(struct buf *b, int64_t n)
 {
-	char digits[24];
-	int len = snprintf(digits, sizeof digits, "%" PRId64, n);
-	buf_add(b, digits, (size_t)len);
+	char digits[24], *at = digits + sizeof digits;
+	uint64_t left = n < 0 ? 0 - (uint64_t)n : (uint64_t)n;
+
+	do
+		*--at = (char)('0' + left % 10);
+	while (left /= 10);
+	if (n < 0)
+		*--at = '-';
+	buf_add(b, at, (size_t)(digits + sizeof digits - at));
 }
 
 void buf_printf(struct buf *b, const char *fmt, ...)
@@ -124,8 +129,8 @@ void buf_json_n(struct buf *b, const char *s, size_t len)
 	buf_char(b, '"');
 	size_t plain = 0; /* start of the bytes that can be copied as they are */
 	for (size_t i = 0; i < len;) {
-		size_t n = utf8_sequence(s + i, len - i);
 		unsigned char c = (unsigned char)s[i];
+		size_t n = c && c < 0x80 ? 1 : utf8_sequence(s + i, len - i);
 		if (n && c >= ' ' && c != '"' && c != '\\') {
 			i += n;
 			continue;

@@ -127,7 +127,9 @@ static bool value_json(struct buf *out, enum field_type type, int32_t oid, const
 		if (len != 8)
 			return false;
 		timestamp_format(big_endian(at, 8) + EPOCH_2000_US, text);
-		buf_json(out, text);
+		buf_char(out, '"');
+		buf_str(out, text);
+		buf_char(out, '"');
 		return true;
 	case OID_UUID:
 		if (len != 16)

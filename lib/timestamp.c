@@ -128,6 +128,15 @@ bool timestamp_end_of_day(const char *date, int64_t *us)
 	return true;
 }
 
+/* printf costs more than all the rest of a row: every row has two of these. */
+static void put_digits(char *out, unsigned n, int width)
+{
+	while (width-- > 0) {
+		out[width] = (char)('0' + n % 10);
+		n /= 10;
+	}
+}
+
 void timestamp_format(int64_t us, char out[TIMESTAMP_TEXT_MAX])
 {
 	int64_t s = us / US - (us % US < 0), fraction = us % US + (us % US < 0 ? US : 0);
@@ -144,13 +153,29 @@ void timestamp_format(int64_t us, char out[TIMESTAMP_TEXT_MAX])
 	int64_t month = month_from_march < 10 ? month_from_march + 3 : month_from_march - 9;
 	int64_t year = year_of_era + era * 400 + (month <= 2);
 
-	char parts[8] = "";
-	if (fraction)
-		snprintf(parts, sizeof parts, ".%06u", (unsigned)fraction % 1000000);
-	/* "% 100" tells the compiler what is so anyway: two digits each. */
-	snprintf(out, TIMESTAMP_TEXT_MAX, "%04d-%02u-%02uT%02u:%02u:%02u%s+00:00", (int)year, (unsigned)month % 100,
-	         (unsigned)day % 100, (unsigned)(second / 3600) % 100, (unsigned)(second / 60 % 60) % 100,
-	         (unsigned)(second % 60) % 100, parts);
+	if (year >= 0 && year <= 9999) {
+		put_digits(out, (unsigned)year, 4);
+		out += 4;
+	} else { /* PostgreSQL's infinity lies out here */
+		out += snprintf(out, TIMESTAMP_TEXT_MAX - sizeof "-01-31T23:59:59.999999+00:00", "%04d", (int)year);
+	}
+	out[0] = '-';
+	put_digits(out + 1, (unsigned)month, 2);
+	out[3] = '-';
+	put_digits(out + 4, (unsigned)day, 2);
+	out[6] = 'T';
+	put_digits(out + 7, (unsigned)(second / 3600), 2);
+	out[9] = ':';
+	put_digits(out + 10, (unsigned)(second / 60 % 60), 2);
+	out[12] = ':';
+	put_digits(out + 13, (unsigned)(second % 60), 2);
+	out += 15;
+	if (fraction) {
+		*out = '.';
+		put_digits(out + 1, (unsigned)fraction, 6);
+		out += 7;
+	}
+	memcpy(out, "+00:00", sizeof "+00:00");
 }
 
 int64_t timestamp_now(void)
