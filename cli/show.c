@@ -172,9 +172,9 @@ static int rank(const struct field *fields, const struct field *f)
 		return 8; /* said twice: account_id beside account */
 	if (f->type == F_JSON || f->type == F_SCOPE_LIST || f->type == F_CIDR_LIST || f->type == F_UUID_LIST)
 		return 7;
-	if (f->type == F_UNICODE)
+	if (f->type == F_UNICODE || f->type == F_UUID) /* said already; for programs more than for people */
 		return 6;
-	if (f->flags & F_SEARCH || !strcmp(f->name, "status"))
+	if (f->flags & F_SEARCH || !strcmp(f->name, "status") || !strcmp(f->name, "at"))
 		return 1;
 	if (f->type == F_ENUM)
 		return 2;
