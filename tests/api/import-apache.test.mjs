@@ -16,7 +16,7 @@ const tls = (file) => ['SSLEngine on', `SSLCertificateFile ${file}`];
 before(async () => {
 	s = await startStack('import-apache');
 	folder = path.join(s.dir, 'sites');
-	fs.cpSync(path.join(root, 'tests/fixtures/apache'), folder, { recursive: true });
+	fs.cpSync(path.join(root, 'tests/fixtures/apache'), folder, { recursive: true, verbatimSymlinks: true });
 	fs.mkdirSync(`${folder}/etc/tls`, { recursive: true });
 	fs.mkdirSync(`${folder}/etc/sites-enabled`);
 	fs.mkdirSync(`${folder}/www/shop`, { recursive: true });

@@ -15,7 +15,7 @@ let s, site;
 before(async () => {
 	s = await startStack('import');
 	site = path.join(s.dir, 'sites');
-	fs.cpSync(fixtures, site, { recursive: true }); // readable for the servers' user, and observable
+	fs.cpSync(fixtures, site, { recursive: true, verbatimSymlinks: true }); // readable for the servers' user, and observable
 });
 after(() => s?.stop());
 
