@@ -118,6 +118,13 @@ static enum db_status run_write(struct gate *gate, struct request *r, const stru
 	return status;
 }
 
+/* Take back what an open transaction did, and give the write connection back. */
+static void abandon(struct gate *gate)
+{
+	db_end(gate->write_db, false);
+	pthread_mutex_unlock(&gate->write_lock);
+}
+
 void gate_write(struct gate *gate, struct request *r, int status, struct verdict *v)
 {
 	const struct route *route = r->route;
@@ -144,7 +151,7 @@ void gate_write(struct gate *gate, struct request *r, int status, struct verdict
 	if (PQntuples(result) != 1 || arena_defer(a, put_result, result) != 0 || !rows_read(result, 0, 2, &v->rows)) {
 		v->db = DB_ERROR;
 		if (keeps)
-			gate_abandon(gate);
+			abandon(gate);
 		return;
 	}
 	v->status = status;
@@ -171,18 +178,12 @@ enum db_status gate_keep(struct gate *gate, struct request *r, const struct repl
 		PQclear(result);
 	}
 	if (status != DB_OK) {
-		gate_abandon(gate);
+		abandon(gate);
 		return DB_GONE;
 	}
 	status = db_end(gate->write_db, true);
 	pthread_mutex_unlock(&gate->write_lock);
 	return status;
-}
-
-void gate_abandon(struct gate *gate)
-{
-	db_end(gate->write_db, false);
-	pthread_mutex_unlock(&gate->write_lock);
 }
 
 enum db_status gate_record(struct gate *gate, struct request *r, int status, const char *reason)

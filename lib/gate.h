@@ -39,10 +39,9 @@ void gate_free(struct gate *);
 void gate_admit(struct gate *, struct request *r, bool later, struct verdict *);
 
 /* Run the change of an admitted request; `status` is what it will be answered with. With an Idempotency-Key the
- * transaction stays open and gate_keep or gate_abandon must follow; the write connection is held until then. */
+ * transaction stays open when this is DB_OK, and gate_keep must follow; the write connection is held until then. */
 void gate_write(struct gate *, struct request *r, int status, struct verdict *);
 enum db_status gate_keep(struct gate *, struct request *r, const struct reply *kept);
-void gate_abandon(struct gate *);
 
 /* The trail's row for what went wrong after admission, or was answered by what was read. */
 enum db_status gate_record(struct gate *, struct request *r, int status, const char *reason);

@@ -178,16 +178,19 @@ static void fail(struct request *r, enum error_code code, const char *message, s
 	reply_failure(r, out);
 }
 
-/* Answer r->failure after admission: its row first. No audit, no answer. */
+/* No audit, no answer. */
+static const char unrecorded[] = "the audit trail cannot be written; try again";
+
+/* Answer r->failure after admission: its row first. */
 static void fail_recorded(struct service *s, struct request *r, struct reply *out)
 {
-	const struct failure *f = &r->failure;
-	int status = error_info(f->code)->status;
+	const struct error_info *info = error_info(r->failure.code);
 
-	if (f->code != ERR_UNAVAILABLE &&
-	    gate_record(s->gate, r, status, f->reason ? f->reason : error_info(f->code)->code) != DB_OK)
-		*(&r->failure) = (struct failure){ .set = true, .code = ERR_UNAVAILABLE, .message = "the audit trail cannot be written; try again" };
-	reply_failure(r, out);
+	if (r->failure.code != ERR_UNAVAILABLE &&
+	    gate_record(s->gate, r, info->status, r->failure.reason ? r->failure.reason : info->code) != DB_OK)
+		fail(r, ERR_UNAVAILABLE, unrecorded, out);
+	else
+		reply_failure(r, out);
 }
 
 /* The gate said no: 401, 403 or 429. */
@@ -222,7 +225,7 @@ static void read_answer(struct service *s, struct request *r, struct verdict *v,
 	if (later && status == 200) {
 		status = reply_none_match(r, out->etag) ? 304 : 200;
 		if (gate_record(s->gate, r, status, NULL) != DB_OK)
-			fail(r, ERR_UNAVAILABLE, "the audit trail cannot be written; try again", out);
+			fail(r, ERR_UNAVAILABLE, unrecorded, out);
 		else if (status == 304)
 			reply_result(r, v, status, false, out);
 	}
