@@ -160,8 +160,11 @@ fuzz: ## Fuzz each tests/fuzz/fuzz_*.c for FUZZ_S seconds
 bench: ## Not yet: there are no benchmarks
 	@echo 'bench: there are no benchmarks yet' >&2; exit 1
 
-bench-check: ## Not yet: there are no benchmarks to compare with
-	@echo 'bench-check: there are no benchmarks yet' >&2; exit 1
+bench-check: ## Instructions per request against tests/bench/baseline.json; UPDATE=1 accepts those of now
+	@scripts/deps bench-check
+	@$(MAKE) --no-print-directory -j$$(nproc) all
+	@node --test tests/bench/check.test.mjs
+	@node tests/bench/check.mjs $(if $(UPDATE),--update)
 
 install: all ## Install below PREFIX (DESTDIR is respected)
 	install -d $(DESTDIR)$(bindir) $(DESTDIR)$(libexecdir)/postern/cgi $(DESTDIR)$(datadir)/postern $(DESTDIR)$(sysconfdir)/postern

@@ -52,16 +52,17 @@ export function request({ method = 'GET', path: target = '/', token, address = '
 }
 
 // Write bytes to the socket, in pieces if an array is given, and read until the other side ends or `done` records say END.
-// Answers { stdout, stderr, ended }: ended false means the connection closed without an END record.
-export function exchange(socket, bytes) {
+// Answers { stdout, stderr, ended }: ended false means the connection closed without an END record. sent() is called when
+// the kernel has all of it.
+export function exchange(socket, bytes, sent) {
 	return new Promise((resolve, reject) => {
 		const connection = net.connect(socket);
 		let rest = Buffer.alloc(0), ended = false;
 		const out = { [STDOUT]: [], [STDERR]: [] };
 		connection.on('error', (error) => (['EPIPE', 'ECONNRESET'].includes(error.code) ? connection.destroy() : reject(error)));
 		connection.on('connect', () => {
-			for (const piece of Array.isArray(bytes) ? bytes : [bytes])
-				connection.write(piece);
+			const pieces = Array.isArray(bytes) ? bytes : [bytes];
+			pieces.forEach((piece, i) => connection.write(piece, i === pieces.length - 1 ? sent : undefined));
 		});
 		connection.on('data', (data) => {
 			rest = Buffer.concat([rest, data]);
