@@ -20,7 +20,7 @@ import { compare, median } from './check-compare.mjs';
 
 const WARM_UP = 6, COUNTED = 15, ROUNDS = 7, BATCH = 16;
 const ACCOUNTS = BATCH, DOMAINS = 100; // domains in each account
-const TOLERANCE = 0.02;
+const TOLERANCE = 0.01;
 const PATIENCE_MS = 120000;
 const pgBin = '/usr/lib/postgresql/15/bin';
 const kept = path.join(root, build, 'bench-check');
