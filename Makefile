@@ -157,8 +157,13 @@ fuzz: ## Fuzz each tests/fuzz/fuzz_*.c for FUZZ_S seconds
 		build-fuzz/$$f -max_total_time=$(FUZZ_S) -max_len=65536 -print_final_stats=1 -artifact_prefix=build-fuzz/$$f- \
 			build-fuzz/$$f.corpus $$([ ! -d tests/fuzz/corpus/$$f ] || echo tests/fuzz/corpus/$$f) || exit 1; done
 
-bench: ## Not yet: there are no benchmarks
-	@echo 'bench: there are no benchmarks yet' >&2; exit 1
+bench: ## Measure beside nginx alone, an empty FastCGI answer, PHP and Node (minutes; ONLY=regex QUICK=1 ROUNDS= SECONDS=)
+	@scripts/deps bench
+	@$(MAKE) --no-print-directory -j$$(nproc) all
+	@mkdir -p $(BUILD)/bench/bin
+	@for p in floor openloop; do \
+		$(CC) -std=c11 -D_GNU_SOURCE $(OPTIMISE) $(WARN) tests/bench/$$p.c -o $(BUILD)/bench/bin/$$p -lfcgi || exit 1; done
+	@BENCH_SECONDS='$(SECONDS)' node tests/bench/bench.mjs
 
 bench-check: ## Instructions per request against tests/bench/baseline.json; UPDATE=1 accepts those of now
 	@scripts/deps bench-check
