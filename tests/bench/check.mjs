@@ -19,7 +19,8 @@ import { build, root, startStack, until } from '../api/harness.mjs';
 import { compare, median } from './check-compare.mjs';
 
 const WARM_UP = 6, COUNTED = 15, ROUNDS = 7, BATCH = 16;
-const ACCOUNTS = BATCH, DOMAINS = 100; // domains in each account
+const ACCOUNTS = 1000, DOMAINS = 100; // in each account
+const PAGES = 3; // before the one that the lists by cursor ask for
 const TOLERANCE = 0.01;
 const PATIENCE_MS = 120000;
 const pgBin = '/usr/lib/postgresql/15/bin';
@@ -114,6 +115,7 @@ async function counted(server, requests, session, what) {
 	server.profiles += requests;
 	const c = (await whole(server)).filter((file) => !before.has(file));
 	const sql = written('postgres').filter((file) => !before.has(file) && file.split('.')[1] !== session.pid);
+	await until(() => sql.every((file) => instructions(file) !== undefined), 'the backends\' profiles', PATIENCE_MS); // housekeeping may be at it
 	return { c: { count: sum(c), files: c }, sql: { count: sum(sql), files: sql } };
 }
 
@@ -158,7 +160,7 @@ async function openSession() {
 	});
 	return { run, end: () => child.stdin.end(), pid: await run('SELECT pg_backend_pid()') };
 }
-// Versions of rows that earlier requests left are not the next scenario's burden.
+// Versions of rows that earlier requests left are not the next scenario's burden. Plans are made anew after it: warm up.
 const tidy = (session) => session.run('VACUUM postern.rates, postern.refusals');
 
 async function oneByOne(name, session, server, what) {
@@ -176,10 +178,10 @@ const idle = (server) => fs.readdirSync(`/proc/${server.pid}/task`).every((task)
 // A lock holds the first request up in PostgreSQL; the others gather behind it and then pass as one batch.
 async function batched(name, session, server, first, tokenId, what) {
 	const runs = [];
-	for (let round = 0; runs.length < 1 + ROUNDS; round++) {
+	await tidy(session);
+	for (let round = 0; runs.length < WARM_UP + ROUNDS; round++) {
 		if (round === 4 * ROUNDS)
 			throw new Error(`${name}: no ${BATCH} requests came together in a batch; VERBOSE=1 shows how many did`);
-		await tidy(session);
 		await session.run(`BEGIN; SELECT FROM postern.rates WHERE token_id = '${tokenId}' FOR UPDATE`);
 		const run = await counted(server, 1 + BATCH, session, async () => {
 			const answers = [ask(server, first)];
@@ -194,7 +196,7 @@ async function batched(name, session, server, first, tokenId, what) {
 		else if (process.env.VERBOSE)
 			console.log(name, `${run.sql.files.length} statements instead of 2: done again`);
 	}
-	return conclude(name, runs.slice(1), 1 + BATCH);
+	return conclude(name, runs.slice(WARM_UP), 1 + BATCH);
 }
 
 async function count() {
@@ -204,10 +206,13 @@ async function count() {
 	if (asServer.length)
 		execFileSync('chown', ['postgres:', profiles]);
 
-	const tenants = Array.from({ length: ACCOUNTS }, (_, i) => stack.tenant({ username: `count${String(i).padStart(2, '0')}` }));
+	const tenants = Array.from({ length: BATCH }, (_, i) => stack.tenant({ username: `count${String(i).padStart(3, '0')}` }));
+	// as many accounts as make PostgreSQL choose the plans of a large installation, their rows mixed as years would mix them
 	stack.psql(`
+		INSERT INTO postern.accounts (name, username, home) SELECT n, n, '/home/' || n
+		FROM (SELECT 'count' || lpad(i::text, 3, '0') AS n FROM generate_series(${BATCH}, ${ACCOUNTS - 1}) i) x;
 		INSERT INTO postern.domain_names SELECT format('d%s-%s.example', lpad(i::text, 4, '0'), a.username), a.id
-		FROM generate_series(1, ${DOMAINS}) i, postern.accounts a WHERE a.username LIKE 'count%' ORDER BY i, a.id;
+		FROM generate_series(1, ${DOMAINS}) i, postern.accounts a WHERE a.username LIKE 'count%';
 		INSERT INTO postern.domains (account_id, domain, type, document_root)
 		SELECT account_id, domain, 'addon', '/home/x/' || domain FROM postern.domain_names WHERE domain LIKE 'd____-count%' ORDER BY domain`);
 	const mint = (i, fields) => stack.mint({ owner: tenants[i].user.username, ...fields });
@@ -220,17 +225,24 @@ async function count() {
 	const session = await openSession();
 	const [domains, crowd, me] = [await startBinary('domains'), await startBinary('domains', 1 + BATCH), await startBinary('me')];
 	const target = '/api/v1/domains.php';
-	const lists = [];
-	for (const one of each)
-		lists.push((await plainly(domains, { token: one.token, target })).json.data);
-	const second = (i) => ({ token: each[i].token, target: `${target}?cursor=${lists[i].next_cursor}` });
+	const next = []; // of each token, the request for a page
+	let first;
+	for (const { token: one } of each) {
+		let what = { token: one, target };
+		for (let page = 0; page < PAGES; page++) {
+			const { data } = (await plainly(domains, what)).json;
+			first ??= data.items[0];
+			what = { token: one, target: `${target}?cursor=${data.next_cursor}` };
+		}
+		next.push(what);
+	}
 
 	const counts = {};
 	const scenario = async (name, server, what) => { counts[name] = await oneByOne(name, session, server, what); };
-	await scenario('list-cursor', domains, () => second(0));
-	counts['list-batch'] = await batched('list-batch', session, crowd, { ...second(0), token: held.token }, held.id, second);
+	await scenario('list-cursor', domains, () => next[0]);
+	counts['list-batch'] = await batched('list-batch', session, crowd, { ...next[0], token: held.token }, held.id, (i) => next[i]);
 	await scenario('list-first-page', domains, () => ({ token, target }));
-	await scenario('get', domains, () => ({ token, target: `${target}?id=${lists[0].items[0].id}` }));
+	await scenario('get', domains, () => ({ token, target: `${target}?id=${first.id}` }));
 	await scenario('create', domains, (n) => ({ token, target, method: 'POST', status: 201, body: { domain: `new${String(n).padStart(4, '0')}.example` } }));
 	await scenario('revoked-401', domains, () => ({ token: revoked.token, target, status: 401 }));
 	await plainly(domains, { token: limited.token, target }); // uses its window up
