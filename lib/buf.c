@@ -33,17 +33,13 @@ bool buf_failed(const struct buf *b)
 	return b->failed;
 }
 
-/* Room for n more bytes and the NUL, or mark the buffer failed. */
-static bool reserve(struct buf *b, size_t n)
+char *buf_grow(struct buf *b, size_t n)
 {
 	if (b->failed || n > b->max - b->len || n > SIZE_MAX / 4 - b->len) {
 		b->failed = true;
-		return false;
+		return NULL;
 	}
-	size_t need = b->len + n + 1;
-	if (need <= b->cap)
-		return true;
-	size_t cap = b->cap ? b->cap : BUF_FIRST_BYTES;
+	size_t need = b->len + n + 1, cap = b->cap ? b->cap : BUF_FIRST_BYTES;
 	while (cap < need)
 		cap *= 2;
 	if (cap - 1 > b->max)
@@ -51,32 +47,11 @@ static bool reserve(struct buf *b, size_t n)
 	char *data = realloc(b->data, cap);
 	if (!data) {
 		b->failed = true;
-		return false;
+		return NULL;
 	}
 	b->data = data;
 	b->cap = cap;
-	return true;
-}
-
-void buf_add(struct buf *b, const void *bytes, size_t n)
-{
-	if (!reserve(b, n))
-		return;
-	if (n)
-		memcpy(b->data + b->len, bytes, n);
-	b->len += n;
-	b->data[b->len] = '\0';
-}
-
-void buf_str(struct buf *b, const char *s)
-{
-	if (s)
-		buf_add(b, s, strlen(s));
-}
-
-void buf_char(struct buf *b, char c)
-{
-	buf_add(b, &c, 1);
+	return data + b->len;
 }
 
 void buf_int(struct buf *b, int64_t n)
@@ -98,12 +73,11 @@ void buf_printf(struct buf *b, const char *fmt, ...)
 	va_start(args, fmt);
 	va_copy(again, args);
 	int len = vsnprintf(NULL, 0, fmt, args);
-	if (len < 0) {
+	char *at = len < 0 ? NULL : buf_room(b, (size_t)len);
+	if (at)
+		buf_wrote(b, at + vsnprintf(at, (size_t)len + 1, fmt, again));
+	else
 		b->failed = true;
-	} else if (reserve(b, (size_t)len)) {
-		vsnprintf(b->data + b->len, (size_t)len + 1, fmt, again);
-		b->len += (size_t)len;
-	}
 	va_end(again);
 	va_end(args);
 }
@@ -120,6 +94,23 @@ static void add_escaped(struct buf *b, unsigned char c)
 	}
 }
 
+/* How many bytes from the start, or some less, JSON shows as they are. Eight at a time: a high bit tells of a byte that is
+ * not ASCII, a control character, a quote or a backslash. */
+static size_t plain_bytes(const char *s, size_t len)
+{
+	const uint64_t each = 0x0101010101010101;
+	size_t n = 0;
+
+	for (uint64_t eight; n + 8 <= len; n += 8) {
+		memcpy(&eight, s + n, 8);
+		if ((eight | (eight - each * ' ') | ((eight ^ each * '"') - each) | ((eight ^ each * '\\') - each)) & each * 0x80)
+			return n;
+	}
+	while (n < len && s[n] >= ' ' && s[n] <= '~' && s[n] != '"' && s[n] != '\\')
+		n++;
+	return n;
+}
+
 void buf_json_n(struct buf *b, const char *s, size_t len)
 {
 	if (!s) {
@@ -128,7 +119,7 @@ void buf_json_n(struct buf *b, const char *s, size_t len)
 	}
 	buf_char(b, '"');
 	size_t plain = 0; /* start of the bytes that can be copied as they are */
-	for (size_t i = 0; i < len;) {
+	for (size_t i = plain_bytes(s, len); i < len;) {
 		unsigned char c = (unsigned char)s[i];
 		size_t n = c && c < 0x80 ? 1 : utf8_sequence(s + i, len - i);
 		if (n && c >= ' ' && c != '"' && c != '\\') {

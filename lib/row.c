@@ -2,6 +2,7 @@
 #include "row.h"
 
 #include <arpa/inet.h>
+#include <endian.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -39,13 +40,19 @@ static bool take_int(struct bytes *b, int32_t *out)
 	return true;
 }
 
+/* A signed number of n bytes; 0 when no number has so many. */
 static int64_t big_endian(const unsigned char *at, size_t n)
 {
-	uint64_t value = n && at[0] & 0x80 ? UINT64_MAX : 0;
+	uint64_t eight;
+	uint32_t four;
+	uint16_t two;
 
-	for (size_t i = 0; i < n; i++)
-		value = value << 8 | at[i];
-	return (int64_t)value;
+	switch (n) {
+	case 8: memcpy(&eight, at, n); return (int64_t)be64toh(eight);
+	case 4: memcpy(&four, at, n); return (int32_t)be32toh(four);
+	case 2: memcpy(&two, at, n); return (int16_t)be16toh(two);
+	default: return 0;
+	}
 }
 
 /* The header of an array: element type and count. An empty array has no dimensions. */
@@ -80,43 +87,77 @@ bool rows_read(const PGresult *result, int row, int col, struct rows *rows)
 	return true;
 }
 
-static void uuid_text(const unsigned char *at, char out[37])
+static bool uuid_json(struct buf *out, const unsigned char *at, size_t len)
 {
 	static const char hex[] = "0123456789abcdef";
-	char *o = out;
+	char *to = len == 16 ? buf_room(out, 38) : NULL;
 
+	if (!to)
+		return false;
+	*to++ = '"';
 	for (int i = 0; i < 16; i++) {
 		if (i == 4 || i == 6 || i == 8 || i == 10)
-			*o++ = '-';
-		*o++ = hex[at[i] >> 4];
-		*o++ = hex[at[i] & 15];
+			*to++ = '-';
+		*to++ = hex[at[i] >> 4];
+		*to++ = hex[at[i] & 15];
 	}
-	*o = '\0';
-}
-
-/* inet_send: family (2 or 3), bits, is_cidr, length, bytes. A host address is shown without its bits. */
-static bool address_text(const unsigned char *at, size_t len, char *out, size_t size)
-{
-	char text[INET6_ADDRSTRLEN];
-	int family;
-
-	if (len < 4 || (at[3] != 4 && at[3] != 16) || len != 4u + at[3])
-		return false;
-	family = at[3] == 4 ? AF_INET : AF_INET6;
-	if (!inet_ntop(family, at + 4, text, sizeof text))
-		return false;
-	if (at[2] || at[1] != at[3] * 8)
-		snprintf(out, size, "%s/%u", text, at[1]);
-	else
-		snprintf(out, size, "%s", text);
+	*to++ = '"';
+	buf_wrote(out, to);
 	return true;
 }
 
+/* inet_send: family (2 or 3), bits, is_cidr, length, bytes. A host address is shown without its bits. */
+static bool address_json(struct buf *out, const unsigned char *at, size_t len)
+{
+	char text[INET6_ADDRSTRLEN];
+
+	if (len < 4 || (at[3] != 4 && at[3] != 16) || len != 4u + at[3] ||
+	    !inet_ntop(at[3] == 4 ? AF_INET : AF_INET6, at + 4, text, sizeof text))
+		return false;
+	buf_char(out, '"');
+	buf_str(out, text);
+	if (at[2] || at[1] != at[3] * 8) {
+		buf_char(out, '/');
+		buf_int(out, at[1]);
+	}
+	buf_char(out, '"');
+	return true;
+}
+
+static bool timestamp_json(struct buf *out, const unsigned char *at, size_t len)
+{
+	char *to = len == 8 ? buf_room(out, TIMESTAMP_TEXT_MAX + 2) : NULL;
+
+	if (!to)
+		return false;
+	*to++ = '"';
+	to = timestamp_format(big_endian(at, 8) + EPOCH_2000_US, to);
+	*to++ = '"';
+	buf_wrote(out, to);
+	return true;
+}
+
+static void unicode_json(struct buf *out, const unsigned char *at, size_t len)
+{
+	char ascii[HOSTNAME_MAX], text[HOSTNAME_UNICODE_MAX];
+
+	memcpy(ascii, at, len);
+	ascii[len] = '\0';
+	hostname_to_unicode(ascii, text);
+	buf_json(out, text);
+}
+
+static bool array_json(struct buf *, enum field_type, int32_t oid, const unsigned char *at, size_t len);
+
 static bool value_json(struct buf *out, enum field_type type, int32_t oid, const unsigned char *at, size_t len)
 {
-	char text[HOSTNAME_UNICODE_MAX > 128 ? HOSTNAME_UNICODE_MAX : 128];
-
 	switch (oid) {
+	case OID_TEXT: case OID_VARCHAR: case OID_NAME:
+		if (type == F_UNICODE && len < HOSTNAME_MAX && memmem(at, len, "xn--", 4))
+			unicode_json(out, at, len);
+		else
+			buf_json_n(out, (const char *)at, len);
+		return true;
 	case OID_BOOL:
 		buf_str(out, len == 1 && *at ? "true" : "false");
 		return len == 1;
@@ -124,25 +165,12 @@ static bool value_json(struct buf *out, enum field_type type, int32_t oid, const
 		buf_int(out, big_endian(at, len));
 		return len <= 8;
 	case OID_TIMESTAMPTZ:
-		if (len != 8)
-			return false;
-		timestamp_format(big_endian(at, 8) + EPOCH_2000_US, text);
-		buf_char(out, '"');
-		buf_str(out, text);
-		buf_char(out, '"');
-		return true;
+		return timestamp_json(out, at, len);
 	case OID_UUID:
-		if (len != 16)
-			return false;
-		uuid_text(at, text);
-		buf_json(out, text);
-		return true;
+		return uuid_json(out, at, len);
 	case OID_INET: case OID_CIDR:
-		if (!address_text(at, len, text, sizeof text))
-			return false;
-		buf_json(out, text);
-		return true;
-	case OID_JSONB:
+		return address_json(out, at, len);
+	case OID_JSONB: /* a version number comes first */
 		if (len < 1)
 			return false;
 		buf_add(out, at + 1, len - 1);
@@ -150,42 +178,32 @@ static bool value_json(struct buf *out, enum field_type type, int32_t oid, const
 	case OID_JSON:
 		buf_add(out, at, len);
 		return true;
-	case OID_TEXT: case OID_VARCHAR: case OID_NAME:
-		if (type == F_UNICODE && len < HOSTNAME_MAX) {
-			char ascii[HOSTNAME_MAX];
+	default:
+		return array_json(out, type, oid, at, len);
+	}
+}
 
-			memcpy(ascii, at, len);
-			ascii[len] = '\0';
-			hostname_to_unicode(ascii, text);
-			buf_json(out, text);
-		} else {
-			buf_json_n(out, (const char *)at, len);
-		}
-		return true;
-	default: {
-		/* what is left are arrays of the above */
-		struct bytes b = { at, len };
-		int32_t element, count, size;
+/* What is left are arrays of the above. */
+static bool array_json(struct buf *out, enum field_type type, int32_t oid, const unsigned char *at, size_t len)
+{
+	struct bytes b = { at, len };
+	int32_t element, count, size;
 
-		if (!array_head(&b, &element, &count) || element == oid)
+	if (!array_head(&b, &element, &count) || element == oid)
+		return false;
+	buf_char(out, '[');
+	for (int32_t i = 0; i < count; i++) {
+		if (!take_int(&b, &size))
 			return false;
-		buf_char(out, '[');
-		for (int32_t i = 0; i < count; i++) {
-			const unsigned char *item;
-
-			if (!take_int(&b, &size))
-				return false;
-			if (i)
-				buf_char(out, ',');
-			if (size < 0)
-				buf_str(out, "null");
-			else if (!take(&b, (size_t)size, &item) || !value_json(out, type, element, item, (size_t)size))
-				return false;
-		}
-		buf_char(out, ']');
-		return true;
+		if (i)
+			buf_char(out, ',');
+		if (size < 0)
+			buf_str(out, "null");
+		else if (!take(&b, (size_t)size, &at) || !value_json(out, type, element, at, (size_t)size))
+			return false;
 	}
-	}
+	buf_char(out, ']');
+	return true;
 }
 
 /* Step to the next column. */
@@ -200,7 +218,8 @@ bool row_json_open(struct buf *out, const struct field *fields, const struct row
 	struct bytes b = { row->data, row->len };
 	const unsigned char *at;
 	int32_t columns, oid, len;
-	char separator = '{';
+	char separator = '{', *to;
+	size_t name_len;
 
 	if (!take_int(&b, &columns))
 		return false;
@@ -209,11 +228,17 @@ bool row_json_open(struct buf *out, const struct field *fields, const struct row
 			continue;
 		if (!next_column(&b, &oid, &len, &at))
 			return false;
-		buf_char(out, separator);
+		name_len = strlen(f->name);
+		if (!(to = buf_room(out, name_len + 4)))
+			return false;
+		*to++ = separator;
+		*to++ = '"';
+		memcpy(to, f->name, name_len);
+		to += name_len;
+		*to++ = '"';
+		*to++ = ':';
+		buf_wrote(out, to);
 		separator = ',';
-		buf_char(out, '"');
-		buf_str(out, f->name);
-		buf_str(out, "\":");
 		if (len < 0)
 			buf_str(out, "null");
 		else if (!value_json(out, f->type, oid, at, (size_t)len))

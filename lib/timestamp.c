@@ -129,15 +129,14 @@ bool timestamp_end_of_day(const char *date, int64_t *us)
 }
 
 /* printf costs more than all the rest of a row: every row has two of these. */
-static void put_digits(char *out, unsigned n, int width)
+static char *put_two(char *out, unsigned n)
 {
-	while (width-- > 0) {
-		out[width] = (char)('0' + n % 10);
-		n /= 10;
-	}
+	out[0] = (char)('0' + n / 10 % 10);
+	out[1] = (char)('0' + n % 10);
+	return out + 2;
 }
 
-void timestamp_format(int64_t us, char out[TIMESTAMP_TEXT_MAX])
+char *timestamp_format(int64_t us, char out[TIMESTAMP_TEXT_MAX])
 {
 	int64_t s = us / US - (us % US < 0), fraction = us % US + (us % US < 0 ? US : 0);
 	int64_t days = s / DAY_S - (s % DAY_S < 0), second = s - days * DAY_S;
@@ -153,29 +152,26 @@ void timestamp_format(int64_t us, char out[TIMESTAMP_TEXT_MAX])
 	int64_t month = month_from_march < 10 ? month_from_march + 3 : month_from_march - 9;
 	int64_t year = year_of_era + era * 400 + (month <= 2);
 
-	if (year >= 0 && year <= 9999) {
-		put_digits(out, (unsigned)year, 4);
-		out += 4;
-	} else { /* PostgreSQL's infinity lies out here */
+	if (year >= 0 && year <= 9999)
+		out = put_two(put_two(out, (unsigned)year / 100), (unsigned)year);
+	else /* PostgreSQL's infinity lies out here */
 		out += snprintf(out, TIMESTAMP_TEXT_MAX - sizeof "-01-31T23:59:59.999999+00:00", "%04d", (int)year);
-	}
-	out[0] = '-';
-	put_digits(out + 1, (unsigned)month, 2);
-	out[3] = '-';
-	put_digits(out + 4, (unsigned)day, 2);
-	out[6] = 'T';
-	put_digits(out + 7, (unsigned)(second / 3600), 2);
-	out[9] = ':';
-	put_digits(out + 10, (unsigned)(second / 60 % 60), 2);
-	out[12] = ':';
-	put_digits(out + 13, (unsigned)(second % 60), 2);
-	out += 15;
+	*out++ = '-';
+	out = put_two(out, (unsigned)month);
+	*out++ = '-';
+	out = put_two(out, (unsigned)day);
+	*out++ = 'T';
+	out = put_two(out, (unsigned)second / 3600);
+	*out++ = ':';
+	out = put_two(out, (unsigned)second / 60 % 60);
+	*out++ = ':';
+	out = put_two(out, (unsigned)second % 60);
 	if (fraction) {
-		*out = '.';
-		put_digits(out + 1, (unsigned)fraction, 6);
-		out += 7;
+		*out++ = '.';
+		out = put_two(put_two(put_two(out, (unsigned)fraction / 10000), (unsigned)fraction / 100), (unsigned)fraction);
 	}
 	memcpy(out, "+00:00", sizeof "+00:00");
+	return out + strlen("+00:00");
 }
 
 int64_t timestamp_now(void)

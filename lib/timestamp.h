@@ -18,8 +18,8 @@ bool timestamp_parse_date(const char *text, int *year, int *month, int *day);
 /* 23:59:59 of that date in the server's time zone (tzset, mktime), in microseconds since 1970 UTC. */
 bool timestamp_end_of_day(const char *date, int64_t *us);
 
-/* "2026-06-12T00:00:00+00:00"; fractions (6 digits) only when they are not zero. */
-void timestamp_format(int64_t us, char out[TIMESTAMP_TEXT_MAX]);
+/* "2026-06-12T00:00:00+00:00"; fractions (6 digits) only when they are not zero. Returns its end, the NUL. */
+char *timestamp_format(int64_t us, char out[TIMESTAMP_TEXT_MAX]);
 
 /* Microseconds since 1970 by this machine's clock: for logs and answers, never for judging. */
 int64_t timestamp_now(void);
