@@ -21,9 +21,9 @@ import os from 'node:os';
 import path from 'node:path';
 import { build } from '../api/harness.mjs';
 import { all, open } from './candidates.mjs';
-import { House } from './house.mjs';
-import { CONNECTIONS, connections, idle, measure, memory, ours, stopLoad, versions } from './measure.mjs';
-import { closedTable, memoryTable, openTable, summary, targets, targetsTable } from './report.mjs';
+import { House, SHARED_BUFFERS } from './house.mjs';
+import { CONNECTIONS, connections, idle, measure, memory, stopLoad, versions } from './measure.mjs';
+import { closedTable, memoryTable, openTable, ours, summary, targets, targetsTable } from './report.mjs';
 import { Trail } from './trail.mjs';
 import { verify } from './verify.mjs';
 
@@ -56,7 +56,7 @@ async function main() {
 		return 2;
 	}
 	const wants = (need) => chosen.some((c) => c.needs === need);
-	const estimate = 30 + (wants('million') ? 60 : 0) + (wants('apache') ? 10 : 0) + chosen.length * rounds * (seconds + 3) + 20;
+	const estimate = 30 + (wants('million') ? 60 : 0) + (wants('apache') ? 10 : 0) + chosen.length * rounds * (seconds + 3) + 30;
 	say(`${chosen.length} candidates, ${rounds} rounds of ${seconds} s each: about ${Math.ceil(estimate / 60)} minutes`);
 
 	// --- everything starts
@@ -122,7 +122,7 @@ async function main() {
 		}
 	};
 	for (let n = 1; n <= rounds; n++)
-		await round(closed, n, {});
+		await round(closed, n, { warm: n === 1 && !quick ? 3 : 1 });
 	for (let n = 1; n <= rounds; n++)
 		await round(opened, n, { open: true });
 	if (state.before) {
@@ -138,7 +138,7 @@ async function main() {
 	const machine = { cores: os.cpus().length, cpu: os.cpus()[0]?.model, kernel: os.release(), ...versions() };
 	const met = targets(of, state.before && state);
 	console.log(`\n${machine.cores} cores (load generator included), Linux ${machine.kernel}, ${machine.os}, PostgreSQL ${machine.postgresql}, nginx ${machine.nginx}, Apache ${machine.apache}, libfcgi ${machine.libfcgi}, PHP ${machine.php}, Node ${machine.node}, wrk ${machine.wrk}`);
-	console.log(`Medians of ${rounds} × ${seconds} s, interleaved; ${CONNECTIONS} connections; synchronous_commit=on; 100,000 domains of 1,000 accounts, 1,000 tokens unless said.\n`);
+	console.log(`Medians of ${rounds} × ${seconds} s, interleaved; ${CONNECTIONS} connections; synchronous_commit=on, shared_buffers=${SHARED_BUFFERS}; 100,000 domains of 1,000 accounts, 1,000 tokens unless said.\n`);
 	if (closed.length)
 		console.log(`${closedTable(closed, results, of)}\n`);
 	if (opened.length)

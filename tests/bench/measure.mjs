@@ -5,6 +5,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { until } from '../api/harness.mjs';
 import { family, here, programs } from './house.mjs';
+import { ours } from './report.mjs';
 
 export const CONNECTIONS = 32;
 const RATE = 1000, OPEN_CONNECTIONS = 64;
@@ -46,14 +47,14 @@ async function missing(c, mark, sent, more) {
 	const { trail } = c.house;
 	if (c.trail === 'refusals') {
 		const counted = await until(() => {
-			const n = trail.refusals(mark);
+			const n = trail.refusals();
 			return n >= sent && n;
-		}, 'refusals', 3000).catch(() => trail.refusals(mark));
+		}, 'refusals', 3000).catch(() => trail.refusals());
 		if (counted < sent || counted > sent + more)
 			return `${counted} refusals counted of ${sent}`;
 		return trail.rows(mark).some((r) => r.status === c.status) ? null : 'the first refusal has no row';
 	}
-	const rows = () => trail.rows(mark).filter((r) => r.verb !== 'throttled');
+	const rows = () => trail.rows(mark);
 	const right = (list) => list.filter((r) => r.status === c.status).reduce((n, r) => n + r.n, 0);
 	const list = await until(() => {
 		const found = rows();
@@ -66,10 +67,10 @@ async function missing(c, mark, sent, more) {
 }
 
 // One round of a candidate. Answers { rps, p50_us, p99_us, …, invalid } (invalid: why).
-export async function measure(c, seconds, { open = false, sample } = {}) {
+export async function measure(c, seconds, { open = false, warm = 1, sample } = {}) {
 	const { house } = c, load = open ? openLoop : closedLoop;
 	c.before?.(house);
-	await load(c, 1); // connections, caches, the binaries' first statement
+	await load(c, warm); // connections, caches, compiled code
 	house.stack.psql('CHECKPOINT'); // every round begins alike
 	house.trail.forgetRefusals();
 	c.before?.(house);
@@ -117,21 +118,16 @@ export function connections(house) {
 	const rows = house.stack.sql("SELECT usename AS role, count(*) AS n FROM pg_stat_activity WHERE usename LIKE 'postern\\_%' OR usename = 'bench' GROUP BY 1 ORDER BY 1");
 	return Object.fromEntries(rows.map((r) => [r.role, r.n]));
 }
-export const ours = (roles) => Object.entries(roles).filter(([role]) => role !== 'bench').reduce((n, [, count]) => n + count, 0);
 
 // All binaries have answered once and have then closed their connections.
 export async function idle(house) {
-	const limit_ms = 60000;
-	for (const name of ['domains', 'accounts', 'users', 'roles', 'tokens', 'me', 'audit', 'health', 'openapi'])
-		await house.stack.ask(`/api/v1/${name}`);
-	let left = await until(async () => {
-		const n = ours(connections(house));
-		if (n)
-			await new Promise((resolve) => setTimeout(resolve, 200)); // psql itself is work for the machine
-		return n === 0 && 'none';
-	}, 'the binaries close their connections', limit_ms).catch(() => null);
-	left = left ? {} : connections(house);
-	return { ...memory(house), connections: left };
+	for (const name of house.binaries()) {
+		const { status, text } = await house.stack.ask(`/api/v1/${name}`);
+		if (status !== 200)
+			throw new Error(`${name}: ${status} ${text}`);
+	}
+	await until(() => ours(connections(house)) === 0, 'the binaries close their connections', 60000).catch(() => null);
+	return { ...memory(house), connections: connections(house) };
 }
 
 export function versions() {

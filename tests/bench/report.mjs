@@ -1,4 +1,7 @@
 // From rounds to medians, ratios and the table of issue 4's targets.
+// Connections of the product's roles.
+export const ours = (roles) => Object.entries(roles).filter(([role]) => role !== 'bench').reduce((n, [, count]) => n + count, 0);
+
 const sorted = (list) => [...list].sort((a, b) => a - b);
 const median = (list) => {
 	const s = sorted(list), half = s.length >> 1;
@@ -56,7 +59,7 @@ export function targets(of, memory) {
 		['p50 at 1,000 requests/s, to the floor\'s', over(of, 'open-cursor', 'open-floor', 'p50'), 3.5, 2.5, false],
 		['p99 closed loop, to PHP-FPM\'s', over(of, 'cursor', 'php', 'p99'), 0.5, 0.3, false],
 		['idle: all binaries together, PSS, MB', idle ? idle.all / 1024 : NaN, 40, undefined, false],
-		['idle: PostgreSQL connections of the binaries', idle ? Object.values(idle.connections).reduce((a, b) => a + b, 0) : NaN, 0, undefined, false],
+		['idle: PostgreSQL connections of the binaries', idle ? ours(idle.connections) : NaN, 0, undefined, false],
 		['through Apache, to through nginx', over(of, 'apache', 'cursor'), 0.5, 0.7],
 	].map(([what, value, line, goal, more = true]) => {
 		const reaches = (mark) => (more ? value >= mark : value <= mark);
@@ -71,11 +74,10 @@ export function targetsTable(list) {
 export function memoryTable(m) {
 	const mb = (kb) => (kb === undefined ? '-' : (kb / 1024).toFixed(1)), states = ['before', 'loaded', 'after'].filter((k) => m[k]);
 	const names = { before: 'idle, before any load', loaded: 'loaded (five endpoints)', after: 'idle, after all load' };
-	const sum = (state) => m[state].connections && Object.entries(m[state].connections).filter(([r]) => r !== 'bench').reduce((n, [, c]) => n + c, 0);
-	return table(['memory (PSS, MB), connections', ...states.map((k) => names[k])], [
-		...Object.keys(m[states[0]].binaries).map((b) => [b, ...states.map((k) => mb(m[k].binaries[b]))]),
-		['all binaries', ...states.map((k) => mb(m[k].all))],
-		['their PostgreSQL connections', ...states.map((k) => sum(k))],
-		...['floor', 'php', 'node'].filter((p) => m.peers?.[p]).map((p) => [`${{ floor: 'floor, 5 processes', php: 'PHP-FPM, 9 processes', node: 'Node, 3 processes' }[p]}, loaded`, mb(m.peers[p].kb), p === 'floor' ? '' : `${m.peers[p].connections} connections`]),
+	const of = (state, binary) => state.connections[`postern_${binary}`] ?? 0, cell = (kb, n) => `${mb(kb)} / ${n}`;
+	return table(['memory (PSS, MB) / PostgreSQL connections', ...states.map((k) => names[k])], [
+		...Object.keys(m[states[0]].binaries).map((b) => [b, ...states.map((k) => cell(m[k].binaries[b], of(m[k], b)))]),
+		['all binaries', ...states.map((k) => cell(m[k].all, Object.keys(m[k].binaries).reduce((n, b) => n + of(m[k], b), 0)))],
+		...['floor', 'php', 'node'].filter((p) => m.peers?.[p]).map((p) => [`${{ floor: 'floor, 5 processes', php: 'PHP-FPM, 9 processes', node: 'Node, 3 processes' }[p]}, loaded`, '', cell(m.peers[p].kb, p === 'floor' ? 0 : m.peers[p].connections)]),
 	]);
 }

@@ -12,19 +12,18 @@ export class Trail {
 		return at;
 	}
 
-	// [{ status, verb, n, stands_for }] since then.
+	// [{ status, n }] since then; what gate.settle() states of earlier windows is no request.
 	rows(mark) {
-		return this.stack.sql(`SELECT status, verb, count(*) AS n, sum(count)::bigint AS stands_for FROM ${this.table}
-			WHERE ctid >= '(${mark.page},0)' AND at >= '${mark.at}' GROUP BY 1, 2`);
+		return this.stack.sql(`SELECT status, count(*) AS n FROM ${this.table}
+			WHERE ctid >= '(${mark.page},0)' AND at >= '${mark.at}' AND verb <> 'throttled' GROUP BY 1`);
 	}
 
 	forgetRefusals() {
 		this.stack.psql('DELETE FROM postern.refusals');
 	}
 
-	// Refused requests since then, those that were only counted included: open windows, and closed ones (the first has a row of its own).
-	refusals(mark) {
-		const open = this.stack.sql('SELECT coalesce(sum(count), 0) AS n FROM postern.refusals')[0].n;
-		return open + this.rows(mark).filter((r) => r.verb === 'throttled').reduce((n, r) => n + r.stands_for + r.n, 0);
+	// Refused requests since then, those that were only counted included. Holds while their window of a minute is open.
+	refusals() {
+		return this.stack.sql('SELECT coalesce(sum(count), 0)::bigint AS n FROM postern.refusals')[0].n;
 	}
 }
