@@ -147,7 +147,7 @@ static void check_settings(struct doctor *d)
 static void check_pepper(struct doctor *d)
 {
 	const char *path = d->config->pepper_file, *why = "cannot be used";
-	struct peppers peppers;
+	struct peppers peppers = { 0 };
 	struct stat info, folder;
 	char *copy = strdup(path);
 	const char *parent = copy ? dirname(copy) : "/";
@@ -168,7 +168,7 @@ static void check_pepper(struct doctor *d)
 	} else {
 		doctor_fine(d, "pepper", "%s", path);
 	}
-	token_wipe(&peppers, sizeof peppers);
+	peppers_free(&peppers);
 	free(copy);
 }
 

@@ -124,7 +124,7 @@ static int have_pepper(const struct config *config)
 
 	if (lstat(path, &info) == 0) {
 		const bool good = peppers_load(path, &peppers, &why);
-		token_wipe(&peppers, sizeof peppers);
+		peppers_free(&peppers);
 		if (!good)
 			return cli_error(CLI_FAILED, "%s: %s", path, why ? why : "cannot be used");
 		said("found the pepper", path);

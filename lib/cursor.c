@@ -4,8 +4,6 @@
 #include <openssl/crypto.h>
 #include <string.h>
 
-#include "json.h"
-
 enum { MAC_LEN = 16 };
 static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
@@ -58,14 +56,25 @@ static bool sign(const struct request *r, const char *payload, size_t len, unsig
 
 	buf_init(&all, 64 * 1024);
 	buf_str(&all, r->resource->name);
-	buf_printf(&all, "\n%s %d\n%s\n%s\n%s\n%s\n", q->sort, q->descending, q->search ? q->search : "", q->since ? q->since : "",
-	           q->until ? q->until : "", q->filter ? json_object_to_json_string_ext(q->filter, JSON_C_TO_STRING_PLAIN) : "");
+	buf_char(&all, '\n');
+	buf_str(&all, q->sort);
+	buf_str(&all, q->descending ? " desc\n" : "\n");
+	buf_json(&all, q->search); /* may hold a line's end */
+	buf_char(&all, '\n');
+	buf_str(&all, q->since);
+	buf_char(&all, '\n');
+	buf_str(&all, q->until);
+	buf_char(&all, '\n');
+	if (q->filter)
+		buf_str(&all, json_object_to_json_string_ext(q->filter, JSON_C_TO_STRING_PLAIN));
+	buf_char(&all, '\n');
 	buf_add(&all, payload, len);
 	ok = !buf_failed(&all) && token_sign(r->peppers, "cursor", all.data, all.len, out);
 	buf_free(&all);
 	return ok;
 }
 
+/* A position is lines: the account it is bound to, the id, and the sort field's value where there is one. */
 const char *cursor_make(const struct request *r, const char *value, const char *id, int64_t account_id)
 {
 	unsigned char mac[TOKEN_DIGEST_LEN];
@@ -73,11 +82,12 @@ const char *cursor_make(const struct request *r, const char *value, const char *
 	struct buf all;
 
 	buf_init(&all, CURSOR_MAX);
-	buf_char(&all, '[');
-	buf_json(&all, value);
-	buf_char(&all, ',');
-	buf_json(&all, id);
-	buf_printf(&all, ",\"%lld\"]", (long long)account_id);
+	buf_int(&all, account_id);
+	buf_char(&all, '\n');
+	buf_str(&all, id);
+	if (value)
+		buf_char(&all, '\n');
+	buf_str(&all, value);
 	if (!buf_failed(&all) && sign(r, all.data, all.len, mac)) {
 		buf_add(&all, mac, MAC_LEN);
 		if (!buf_failed(&all))
@@ -90,20 +100,18 @@ const char *cursor_make(const struct request *r, const char *value, const char *
 bool cursor_open(struct request *r, const char *text)
 {
 	unsigned char mac[TOKEN_DIGEST_LEN], *data;
-	struct json_object *list;
-	const char *why;
-	size_t len, at;
+	char *line;
+	size_t len;
 
 	if (strlen(text) > CURSOR_MAX || !(data = from_base64url(r->arena, text, &len)) || len <= MAC_LEN)
 		return false;
 	len -= MAC_LEN;
 	if (!sign(r, (char *)data, len, mac) || CRYPTO_memcmp(mac, data + len, MAC_LEN) != 0)
 		return false;
-	if (!(list = json_parse((char *)data, len, &why, &at)))
-		return false;
-	r->position.value = arena_strdup(r->arena, json_object_get_string(json_object_array_get_idx(list, 0)));
-	r->position.id = arena_strdup(r->arena, json_object_get_string(json_object_array_get_idx(list, 1)));
-	r->position.bound = arena_strdup(r->arena, json_object_get_string(json_object_array_get_idx(list, 2)));
-	json_object_put(list);
-	return r->position.id && r->position.bound;
+	data[len] = '\0';
+	line = (char *)data;
+	r->position.bound = strsep(&line, "\n");
+	r->position.id = strsep(&line, "\n");
+	r->position.value = line;
+	return r->position.id != NULL;
 }

@@ -1,6 +1,6 @@
 /*
- * cursor.h: opaque list positions. base64url of the position, signed (HMAC-SHA-256 under a key derived from the pepper, cut
- * to 128 bits) together with the resource, sort, order and filters it was made for: another list or a changed byte is refused.
+ * cursor.h: opaque list positions. base64url of the position, signed (HMAC-SHA-256 under the pepper, cut to 128
+ * bits) together with the resource, sort, order and filters it was made for: another list or a changed byte is refused.
  * The account it is bound to is compared in PostgreSQL, which knows the caller's.
  */
 #ifndef POSTERN_CURSOR_H

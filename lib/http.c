@@ -47,31 +47,42 @@ char *http_scrub(struct arena *arena, const char *text, size_t max)
 	return out;
 }
 
-/* The value of a variable, or NULL; only the first counts. */
-static const char *variable(char *const *environment, const char *name)
-{
-	size_t len = strlen(name);
+/* The variables that are read, found in one pass. */
+enum variable {
+	REQUEST_METHOD, REQUEST_URI, DOCUMENT_URI, QUERY_STRING, REQUEST_SCHEME, HTTPS, REMOTE_ADDR, CONTENT_TYPE, HTTP_AUTHORIZATION,
+	REDIRECT_HTTP_AUTHORIZATION, HTTP_X_API_KEY, HTTP_X_REQUEST_ID, HTTP_USER_AGENT, HTTP_ACCEPT, HTTP_IF_MATCH,
+	HTTP_IF_NONE_MATCH, HTTP_IDEMPOTENCY_KEY, VARIABLES
+};
+#define NAME(variable) [variable] = { #variable, sizeof #variable - 1 }
+static const struct { const char *text; size_t len; } names[VARIABLES] = {
+	NAME(REQUEST_METHOD), NAME(REQUEST_URI), NAME(DOCUMENT_URI), NAME(QUERY_STRING), NAME(REQUEST_SCHEME), NAME(HTTPS),
+	NAME(REMOTE_ADDR), NAME(CONTENT_TYPE), NAME(HTTP_AUTHORIZATION), NAME(REDIRECT_HTTP_AUTHORIZATION), NAME(HTTP_X_API_KEY),
+	NAME(HTTP_X_REQUEST_ID), NAME(HTTP_USER_AGENT), NAME(HTTP_ACCEPT), NAME(HTTP_IF_MATCH), NAME(HTTP_IF_NONE_MATCH),
+	NAME(HTTP_IDEMPOTENCY_KEY)
+};
 
-	for (; *environment; environment++)
-		if (strncmp(*environment, name, len) == 0 && (*environment)[len] == '=')
-			return *environment + len + 1;
-	return NULL;
+struct variables {
+	const char *value[VARIABLES]; /* only the first counts; NULL: there is none */
+	bool repeated[VARIABLES];     /* some web servers pass a repeated header on as it is */
+};
+
+static void read_variables(struct variables *v, char *const *environment)
+{
+	for (; *environment; environment++) {
+		size_t len = strcspn(*environment, "=");
+
+		for (size_t i = 0; i < VARIABLES; i++) {
+			if (names[i].len != len || memcmp(names[i].text, *environment, len) != 0)
+				continue;
+			v->repeated[i] = v->value[i] != NULL;
+			if (!v->value[i] && (*environment)[len])
+				v->value[i] = *environment + len + 1;
+		}
+	}
 }
 
-/* Does a variable come more than once? Some web servers pass a repeated header on as it is. */
-static bool repeated(char *const *environment, const char *name)
+static const char *header(struct request *r, const char *value)
 {
-	size_t len = strlen(name), n = 0;
-
-	for (; *environment; environment++)
-		n += strncmp(*environment, name, len) == 0 && (*environment)[len] == '=';
-	return n > 1;
-}
-
-static const char *header(struct request *r, char *const *environment, const char *name)
-{
-	const char *value = variable(environment, name);
-
 	return value && *value ? arena_strndup(r->arena, value, strnlen(value, HTTP_HEADER_MAX)) : NULL;
 }
 
@@ -115,14 +126,13 @@ static void read_token(struct request *r, const char *text)
 	token_wipe(secret, sizeof secret);
 }
 
-static void read_credentials(struct request *r, char *const *environment)
+static void read_credentials(struct request *r, const struct variables *v)
 {
-	const char *authorization = variable(environment, "HTTP_AUTHORIZATION");
-	const char *key = variable(environment, "HTTP_X_API_KEY");
+	const char *authorization = v->value[HTTP_AUTHORIZATION], *key = v->value[HTTP_X_API_KEY];
 	const char *bearer = NULL;
 
 	if (!authorization) /* Apache behind a rewrite */
-		authorization = variable(environment, "REDIRECT_HTTP_AUTHORIZATION");
+		authorization = v->value[REDIRECT_HTTP_AUTHORIZATION];
 	if (authorization && strncasecmp(authorization, "Bearer", 6) == 0 && (!authorization[6] || authorization[6] == ' ')) {
 		bearer = authorization + 6;
 		bearer += strspn(bearer, " ");
@@ -130,23 +140,23 @@ static void read_credentials(struct request *r, char *const *environment)
 	if (key && !*key)
 		key = NULL;
 	if ((bearer && key) || (bearer && strchr(bearer, ',')) || (key && strchr(key, ',')) ||
-	    repeated(environment, "HTTP_AUTHORIZATION") || repeated(environment, "HTTP_X_API_KEY"))
+	    v->repeated[HTTP_AUTHORIZATION] || v->repeated[HTTP_X_API_KEY])
 		r->credential = CREDENTIAL_TWO;
 	else if (bearer || key)
 		read_token(r, bearer ? bearer : key);
 }
 
-static void read_path(struct request *r, char *const *environment)
+static void read_path(struct request *r, const struct variables *v)
 {
-	const char *uri = variable(environment, "REQUEST_URI");
-	const char *decoded = variable(environment, "DOCUMENT_URI");
+	const char *uri = v->value[REQUEST_URI];
+	const char *decoded = v->value[DOCUMENT_URI];
 	char *path;
 	size_t len;
 
 	if (!uri)
 		uri = decoded ? decoded : "";
 	len = strcspn(uri, "?#");
-	r->query_text = variable(environment, "QUERY_STRING");
+	r->query_text = v->value[QUERY_STRING];
 	r->query_text = arena_strndup(r->arena, r->query_text ? r->query_text : "",
 	                              r->query_text ? strnlen(r->query_text, HTTP_HEADER_MAX) : 0);
 	/* the server's own reading of the path, normalised, is what its location matched; else ours of what was sent */
@@ -162,15 +172,20 @@ static void read_path(struct request *r, char *const *environment)
 
 void http_read_environment(struct request *r, char *const *environment)
 {
-	const char *method = variable(environment, "REQUEST_METHOD");
-	const char *address = variable(environment, "REMOTE_ADDR");
-	const char *id = variable(environment, "HTTP_X_REQUEST_ID");
-	const char *https = variable(environment, "HTTPS"), *scheme = variable(environment, "REQUEST_SCHEME");
-	const char *agent = variable(environment, "HTTP_USER_AGENT");
-	bool secure = (https && *https && strcasecmp(https, "off") != 0) || (scheme && strcmp(scheme, "https") == 0);
+	struct variables v = { 0 };
+	const char *method, *address, *id, *https, *scheme, *agent;
+	bool secure;
 	uuid_t uuid;
 
 	r->begin_us = timestamp_now();
+	read_variables(&v, environment);
+	method = v.value[REQUEST_METHOD];
+	address = v.value[REMOTE_ADDR];
+	id = v.value[HTTP_X_REQUEST_ID];
+	https = v.value[HTTPS];
+	scheme = v.value[REQUEST_SCHEME];
+	agent = v.value[HTTP_USER_AGENT];
+	secure = (https && *https && strcasecmp(https, "off") != 0) || (scheme && strcmp(scheme, "https") == 0);
 	if (!id || uuid_parse(id, uuid) != 0)
 		uuid_generate_random(uuid);
 	uuid_unparse_lower(uuid, r->request_id);
@@ -179,14 +194,14 @@ void http_read_environment(struct request *r, char *const *environment)
 	for (size_t i = 0; method && i < sizeof methods / sizeof *methods; i++)
 		if (strcmp(methods[i].name, method) == 0)
 			r->method = methods[i].method;
-	read_path(r, environment);
+	read_path(r, &v);
 	address_parse(address ? address : "", r->address);
 	r->insecure = r->config->require_https && !secure && !(*r->address && address_is_loopback(r->address));
 	r->user_agent = agent ? http_scrub(r->arena, agent, 200) : NULL;
-	r->if_match = header(r, environment, "HTTP_IF_MATCH");
-	r->if_none_match = header(r, environment, "HTTP_IF_NONE_MATCH");
-	r->accept = header(r, environment, "HTTP_ACCEPT");
-	r->content_type = header(r, environment, "CONTENT_TYPE");
-	r->idempotency_key = header(r, environment, "HTTP_IDEMPOTENCY_KEY");
-	read_credentials(r, environment);
+	r->if_match = header(r, v.value[HTTP_IF_MATCH]);
+	r->if_none_match = header(r, v.value[HTTP_IF_NONE_MATCH]);
+	r->accept = header(r, v.value[HTTP_ACCEPT]);
+	r->content_type = header(r, v.value[CONTENT_TYPE]);
+	r->idempotency_key = header(r, v.value[HTTP_IDEMPOTENCY_KEY]);
+	read_credentials(r, &v);
 }

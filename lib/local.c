@@ -43,7 +43,7 @@ void local_close(struct local *local)
 		return;
 	db_free(local->db);
 	arena_free(local->arena);
-	token_wipe(&local->peppers, sizeof local->peppers);
+	peppers_free(&local->peppers);
 	free(local);
 }
 

@@ -70,28 +70,41 @@ static void put_escaped(struct line *line, const char *s)
 	}
 }
 
-static bool is_plain_word(const char *s)
+/* Words of visible ASCII that need no quotes and no escapes are most of what is logged. */
+static void put_word(struct line *line, const char *s, size_t len)
 {
-	if (!*s)
-		return false;
-	for (; *s; s++)
-		if ((unsigned char)*s <= ' ' || (unsigned char)*s >= 0x7f || strchr("\"\\=", *s))
-			return false;
-	return true;
+	if (line->len + len > sizeof line->text - TAIL_BYTES)
+		put_escaped(line, s); /* as much of it as there is room for */
+	else
+		put(line, s, len);
+}
+
+/* The length of such a word, 0 when it is none. */
+static size_t plain_word(const char *s)
+{
+	size_t len = 0;
+
+	while (s[len] > ' ' && s[len] <= '~' && s[len] != '"' && s[len] != '\\' && s[len] != '=')
+		len++;
+	return s[len] ? 0 : len;
 }
 
 /* Text: after a space, `value` or `name=value`, quoted where it is not a plain word. */
 static void put_text(struct line *line, const char *name, const char *value)
 {
-	bool quoted = !is_plain_word(value);
+	size_t len = plain_word(value);
 	put(line, " ", line->len ? 1 : 0);
 	if (name) {
-		put_escaped(line, name);
+		put(line, name, strlen(name));
 		put(line, "=", 1);
 	}
-	put(line, "\"", quoted ? 1 : 0);
+	if (len) {
+		put_word(line, value, len);
+		return;
+	}
+	put(line, "\"", 1);
 	put_escaped(line, value);
-	put(line, "\"", quoted ? 1 : 0);
+	put(line, "\"", 1);
 }
 
 /* JSON: what is cut stays valid JSON: a value ends in "...", a name that does not fit goes whole. */
@@ -99,16 +112,19 @@ static void put_json(struct line *line, const char *name, const char *value)
 {
 	if (line->cut)
 		return;
-	size_t start = line->len;
+	size_t start = line->len, len;
 	put(line, start ? ",\"" : "{\"", 2);
-	put_escaped(line, name);
+	put(line, name, strlen(name));
 	put(line, "\":\"", 3);
 	if (line->cut) {
 		line->len = start;
 		put_tail(line, ",\"cut\":\"...\"");
 		return;
 	}
-	put_escaped(line, value);
+	if ((len = plain_word(value)))
+		put_word(line, value, len);
+	else
+		put_escaped(line, value);
 	if (line->cut)
 		put_tail(line, "...\"");
 	else
@@ -117,9 +133,11 @@ static void put_json(struct line *line, const char *name, const char *value)
 
 void log_event(const char *level, const char *event, ...)
 {
-	struct line line = { .len = 0 };
+	struct line line;
 	char now[TIMESTAMP_TEXT_MAX];
 	timestamp_format(timestamp_now() / 1000000 * 1000000, now);
+	line.len = 0; /* the text needs no clearing */
+	line.cut = false;
 
 	if (line_format == LOG_JSON) {
 		put_json(&line, "time", now);

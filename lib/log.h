@@ -10,7 +10,8 @@
 
 void log_open(const char *program, enum log_format);
 
-/* level: "info", "warn", "error". Then pairs of (name, value) strings, ended by NULL; a NULL value is left out.
+/* level: "info", "warn", "error". Then pairs of (name, value) strings, ended by NULL; a NULL value is left out. Names are
+ * plain words.
  * text: "2026-06-12T00:00:00+00:00 domains info request id=… status=200 …" (values with spaces quoted), JSON:
  * {"time":…,"program":…,"level":…,"event":…,…}. */
 void log_event(const char *level, const char *event, ...) __attribute__((sentinel));

@@ -42,14 +42,16 @@ int main(int argc, char **argv)
 	};
 	const struct resource *resource = served();
 	const char *config_path = NULL, *socket_path = NULL, *why;
-	static struct config config; /* lives as long as the process, whichever way it ends */
-	struct service service = { .config = &config, .resource = resource };
+	static struct config config; /* these live as long as the process, whichever way it ends */
+	static struct service service;
 	unsigned long mode = 0660;
 	bool check = false;
 	struct stat st;
 	int option, fd = STDIN_FILENO, status;
 	char *end;
 
+	service.config = &config;
+	service.resource = resource;
 	if (!resource) {
 		fprintf(stderr, "%s: several resources are linked in; name the program like the one that it serves\n", argv[0]);
 		return 2;
@@ -102,7 +104,7 @@ int main(int argc, char **argv)
 		unlink(socket_path);
 	gate_free(service.gate);
 	address_limit_free(service.limit);
-	token_wipe(&service.peppers, sizeof service.peppers);
+	peppers_free(&service.peppers);
 	config_free(&config);
 	return status;
 }

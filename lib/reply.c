@@ -10,6 +10,8 @@
 #include "json.h"
 #include "timestamp.h"
 
+enum { ETAG_BYTES = 12 };
+
 void reply_init(struct reply *out)
 {
 	*out = (struct reply){ 0 };
@@ -34,29 +36,58 @@ static void begin(struct reply *out, int status)
 
 /* ---- headers ---- */
 
+static void header(struct buf *h, const char *name, const char *value)
+{
+	buf_str(h, name);
+	buf_str(h, ": ");
+	buf_str(h, value);
+	buf_str(h, "\r\n");
+}
+
+static void header_int(struct buf *h, const char *name, int64_t value)
+{
+	buf_str(h, name);
+	buf_str(h, ": ");
+	buf_int(h, value);
+	buf_str(h, "\r\n");
+}
+
 /* Those of every answer, and of every recognised token. One place: the IETF draft still moves. */
 static void common_headers(const struct request *r, struct reply *out, const char *type)
 {
 	const struct caller *c = &r->caller;
 	bool get = r->method == M_GET || r->method == M_HEAD;
 	struct buf *h = &out->head;
-	int64_t wait = c->reset_at_s - timestamp_now() / 1000000;
+	const char *policy;
+	int64_t wait;
 
-	if (!out->no_body)
-		buf_printf(h, "Content-Type: %s; charset=utf-8\r\n", type);
-	buf_printf(h, "X-Request-Id: %s\r\n", r->request_id);
-	buf_printf(h, "Cache-Control: %s\r\n", get && out->status < 400 && !r->once_name ? "private, no-cache" : "no-store");
+	if (!out->no_body) {
+		buf_str(h, "Content-Type: ");
+		buf_str(h, type);
+		buf_str(h, "; charset=utf-8\r\n");
+	}
+	header(h, "X-Request-Id", r->request_id);
+	header(h, "Cache-Control", get && out->status < 400 && !r->once_name ? "private, no-cache" : "no-store");
 	buf_str(h, "Vary: Authorization, X-API-Key, Accept\r\nX-Content-Type-Options: nosniff\r\n");
 	if (!c->recognised)
 		return;
-	if (wait < 0)
-		wait = 0;
-	buf_printf(h, "X-RateLimit-Limit: %d\r\nX-RateLimit-Remaining: %d\r\nX-RateLimit-Reset: %lld\r\n", c->rate_limit, c->remaining,
-	           (long long)c->reset_at_s);
-	buf_printf(h, "RateLimit-Policy: \"%s\";q=%d;w=60\r\nRateLimit: \"%s\";r=%d;t=%lld\r\n",
-	           r->route->bucket == RATE_ACTION ? "action" : "token", c->rate_limit,
-	           r->route->bucket == RATE_ACTION ? "action" : "token", c->remaining, (long long)wait);
-	buf_printf(h, "X-Accepted-Scopes: %s\r\n", r->route->scope);
+	policy = r->route->bucket == RATE_ACTION ? "\"action\"" : "\"token\"";
+	wait = c->reset_at_s - timestamp_now() / 1000000;
+	header_int(h, "X-RateLimit-Limit", c->rate_limit);
+	header_int(h, "X-RateLimit-Remaining", c->remaining);
+	header_int(h, "X-RateLimit-Reset", c->reset_at_s);
+	buf_str(h, "RateLimit-Policy: ");
+	buf_str(h, policy);
+	buf_str(h, ";q=");
+	buf_int(h, c->rate_limit);
+	buf_str(h, ";w=60\r\nRateLimit: ");
+	buf_str(h, policy);
+	buf_str(h, ";r=");
+	buf_int(h, c->remaining);
+	buf_str(h, ";t=");
+	buf_int(h, wait < 0 ? 0 : wait);
+	buf_str(h, "\r\n");
+	header(h, "X-Accepted-Scopes", r->route->scope);
 }
 
 static void allow_header(const struct request *r, struct reply *out)
@@ -83,7 +114,11 @@ static void stamp(const struct request *r, struct buf *b)
 	char now[TIMESTAMP_TEXT_MAX];
 
 	timestamp_format(timestamp_now() / 1000000 * 1000000, now);
-	buf_printf(b, ",\"timestamp\":\"%s\",\"request_id\":\"%s\"}", now, r->request_id);
+	buf_str(b, ",\"timestamp\":\"");
+	buf_str(b, now);
+	buf_str(b, "\",\"request_id\":\"");
+	buf_str(b, r->request_id);
+	buf_str(b, "\"}");
 }
 
 /* The show-once value as a member of the open object. */
@@ -103,14 +138,11 @@ static size_t shown_rows(const struct request *r, const struct verdict *v)
 	return v->rows.count > (size_t)r->query.per_page ? (size_t)r->query.per_page : v->rows.count;
 }
 
-/* The items of a list, and where the next page begins. */
-static void list_members(const struct request *r, const struct verdict *v, struct buf *b, const char *items)
+static void list_items(const struct request *r, const struct verdict *v, struct buf *b)
 {
-	const struct query *q = &r->query;
 	size_t n = shown_rows(r, v);
-	const char *next = NULL;
 
-	buf_printf(b, "\"%s\":[", items);
+	buf_char(b, '[');
 	for (size_t i = 0; i < n; i++) {
 		if (i)
 			buf_char(b, ',');
@@ -119,13 +151,27 @@ static void list_members(const struct request *r, const struct verdict *v, struc
 		buf_char(b, '}');
 	}
 	buf_char(b, ']');
-	if (v->rows.count > n && n > 0) {
-		const struct row *last = &v->rows.item[n - 1];
+}
 
-		next = cursor_make(r, q->ordered ? row_value(r->arena, r->resource->fields, last, q->sort) : NULL,
-		                   row_value(r->arena, r->resource->fields, last, "id"),
-		                   r->caller.account_id);
-	}
+/* Where the next page begins; NULL: this is the last. */
+static const char *next_cursor(const struct request *r, const struct verdict *v)
+{
+	const struct query *q = &r->query;
+	const struct field *fields = r->resource->fields;
+	size_t n = shown_rows(r, v);
+	const struct row *last = &v->rows.item[n ? n - 1 : 0];
+
+	if (v->rows.count <= n || !n)
+		return NULL;
+	return cursor_make(r, q->ordered ? row_value(r->arena, fields, last, q->sort) : NULL,
+	                   row_value(r->arena, fields, last, "id"), r->caller.account_id);
+}
+
+/* What a list has beside its items. */
+static void list_members(const struct request *r, const struct verdict *v, const char *next, struct buf *b)
+{
+	const struct query *q = &r->query;
+
 	buf_str(b, ",\"total\":");
 	if (v->total >= 0)
 		buf_int(b, v->total);
@@ -136,7 +182,9 @@ static void list_members(const struct request *r, const struct verdict *v, struc
 		buf_int(b, q->page);
 	else
 		buf_str(b, "null");
-	buf_printf(b, ",\"per_page\":%d,\"next_cursor\":", q->per_page);
+	buf_str(b, ",\"per_page\":");
+	buf_int(b, q->per_page);
+	buf_str(b, ",\"next_cursor\":");
 	buf_json(b, next);
 }
 
@@ -155,50 +203,57 @@ static void link_query(const struct request *r, struct buf *b)
 }
 
 /* RFC 8288: next always where there is one; first and prev for pages. */
-static void link_header(const struct request *r, const struct verdict *v, struct reply *out)
+static void link_header(const struct request *r, const struct verdict *v, const char *next, struct buf *h)
 {
 	const struct query *q = &r->query;
 	bool more = v->rows.count > shown_rows(r, v);
-	const char *separator = "Link: ";
-	static const struct { const char *rel; int step; } rels[] = { { "first", 0 }, { "prev", -1 }, { "next", 1 } };
-	const char *cursor = NULL, *at;
-	size_t len = 0;
+	const char *separator = "Link: <";
+	static const struct { const char *end; int step; } rels[] = {
+		{ ">; rel=\"first\"", 0 }, { ">; rel=\"prev\"", -1 }, { ">; rel=\"next\"", 1 }
+	};
 
-	if (!q->page && more && out->body.data && (at = strstr(out->body.data, "\"next_cursor\":\""))) {
-		cursor = at + strlen("\"next_cursor\":\"");
-		len = strcspn(cursor, "\"");
-	}
 	for (size_t i = 0; i < sizeof rels / sizeof *rels; i++) {
-		if ((rels[i].step == 1 && !more) || (rels[i].step == -1 && q->page < 2) || (!q->page && !cursor) ||
-		    (!q->page && rels[i].step != 1))
+		if ((rels[i].step == 1 && !more) || (rels[i].step == -1 && q->page < 2) || (!q->page && (!next || rels[i].step != 1)))
 			continue;
-		buf_str(&out->head, separator);
-		buf_printf(&out->head, "<%s?", r->path);
-		link_query(r, &out->head);
+		buf_str(h, separator);
+		buf_str(h, r->path);
+		buf_char(h, '?');
+		link_query(r, h);
+		buf_str(h, q->page ? "page=" : "cursor=");
 		if (q->page)
-			buf_printf(&out->head, "page=%lld", rels[i].step == 0 ? 1 : q->page + rels[i].step);
+			buf_int(h, rels[i].step == 0 ? 1 : q->page + rels[i].step);
 		else
-			buf_printf(&out->head, "cursor=%.*s", (int)len, cursor);
-		buf_printf(&out->head, ">; rel=\"%s\"", rels[i].rel);
-		separator = ", ";
+			buf_str(h, next);
+		buf_str(h, rels[i].end);
+		separator = ", <";
 	}
 	if (*separator == ',')
-		buf_str(&out->head, "\r\n");
+		buf_str(h, "\r\n");
 }
 
-static const char *message_of(const struct request *r, const struct verdict *v)
+static void message_member(const struct request *r, const struct verdict *v, struct buf *b)
 {
 	const char *verb = strchr(r->route->audit, '.');
-	size_t len;
+	size_t n = shown_rows(r, v);
 
-	if (r->query.dry_run)
-		return "dry run: everything was checked, nothing was changed";
-	if (r->route->does == DO_LIST)
-		return arena_printf(r->arena, "%zu %s", shown_rows(r, v), shown_rows(r, v) == 1 ? r->resource->one : r->resource->name);
-	if (r->route->method == M_GET || !verb)
-		return r->route->summary;
-	len = strlen(++verb);
-	return arena_printf(r->arena, "%s %s%s", r->resource->one, verb, verb[len - 1] == 'e' ? "d" : "ed");
+	buf_str(b, "\"message\":");
+	if (r->query.dry_run) {
+		buf_json(b, "dry run: everything was checked, nothing was changed");
+	} else if (r->route->does == DO_LIST) {
+		buf_char(b, '"');
+		buf_int(b, (int64_t)n);
+		buf_char(b, ' ');
+		buf_str(b, n == 1 ? r->resource->one : r->resource->name);
+		buf_char(b, '"');
+	} else if (r->route->method == M_GET || !verb) {
+		buf_json(b, r->route->summary);
+	} else {
+		buf_char(b, '"');
+		buf_str(b, r->resource->one);
+		buf_char(b, ' ');
+		buf_str(b, verb + 1);
+		buf_str(b, verb[strlen(verb) - 1] == 'e' ? "d\"" : "ed\"");
+	}
 }
 
 /* What READ or CALL answers, made by SQL or by the program; NULL: neither. */
@@ -231,18 +286,43 @@ static void data_of(const struct request *r, const struct verdict *v, bool maske
 	}
 }
 
-/* The tag of an answer whose data is text[0..len): an object's is its version, of all else a digest. */
-static void make_etag(const struct request *r, const struct verdict *v, const char *text, size_t len, char *out, size_t max)
+/* A tag of the digest of two pieces. */
+static bool digest_tag(const void *data, size_t len, const void *more, size_t more_len, char *out)
 {
+	static const char hex[] = "0123456789abcdef";
 	unsigned char digest[EVP_MAX_MD_SIZE];
-	unsigned size = 0;
+	EVP_MD_CTX *context = EVP_MD_CTX_new();
+	bool made = context && EVP_DigestInit_ex(context, EVP_sha256(), NULL) && EVP_DigestUpdate(context, data, len) &&
+	            EVP_DigestUpdate(context, more, more_len) && EVP_DigestFinal_ex(context, digest, NULL);
 
-	snprintf(out, max, "\"0\"");
-	if (r->route->does != DO_LIST && v->rows.count)
-		snprintf(out, max, "\"%lld\"", (long long)row_version(r->resource->fields, &v->rows.item[0]));
-	else if (EVP_Digest(text, len, digest, &size, EVP_sha256(), NULL) && size >= 12)
-		for (unsigned i = 0; i < 12; i++)
-			snprintf(out + 1 + 2 * i, max - 1 - 2 * i, i == 11 ? "%02x\"" : "%02x", digest[i]);
+	EVP_MD_CTX_free(context);
+	if (!made)
+		return false;
+	*out++ = '"';
+	for (int i = 0; i < ETAG_BYTES; i++) {
+		*out++ = hex[digest[i] >> 4];
+		*out++ = hex[digest[i] & 15];
+	}
+	memcpy(out, "\"", 2);
+	return true;
+}
+
+/*
+ * The tag of an answer's data: an object's is its version; of all else, a digest. A list's is of the rows as they came, which
+ * are fewer bytes than their JSON and lie in one piece, and of its other members; a document's, of its text.
+ */
+static bool make_etag(const struct request *r, const struct verdict *v, const char *text, size_t len, struct reply *out)
+{
+	if (r->route->does == DO_LIST) {
+		size_t n = shown_rows(r, v);
+		const struct row *first = &v->rows.item[0], *last = &v->rows.item[n ? n - 1 : 0];
+
+		return digest_tag(n ? first->data : NULL, n ? (size_t)(last->data + last->len - first->data) : 0, text, len, out->etag);
+	}
+	if (!v->rows.count)
+		return digest_tag(text, len, NULL, 0, out->etag);
+	snprintf(out->etag, sizeof out->etag, "\"%lld\"", (long long)row_version(r->resource->fields, &v->rows.item[0]));
+	return true;
 }
 
 bool reply_none_match(const struct request *r, const char *etag)
@@ -275,39 +355,46 @@ static void location_header(const struct request *r, const struct verdict *v, st
 void reply_result(const struct request *r, const struct verdict *v, int status, bool masked, struct reply *out)
 {
 	struct buf *b = &out->body;
-	bool get = r->route->method == M_GET, envelope = r->dialect == DIALECT_ENVELOPE && !r->route->type;
+	bool get = r->route->method == M_GET, list = r->route->does == DO_LIST;
+	bool envelope = r->dialect == DIALECT_ENVELOPE && !r->route->type;
+	const char *next = list ? next_cursor(r, v) : NULL;
 	size_t from;
 
 	begin(out, status);
 	if (envelope) {
-		buf_str(b, "{\"success\":true,\"message\":");
-		buf_json(b, message_of(r, v));
+		buf_str(b, "{\"success\":true,");
+		message_member(r, v, b);
 		if (r->query.dry_run)
 			buf_str(b, ",\"dry_run\":true");
 		buf_str(b, ",\"data\":");
 	}
+	if (list && envelope) {
+		buf_str(b, "{\"resource\":\"");
+		buf_str(b, r->resource->name);
+		buf_str(b, "\",\"items\":");
+	} else if (list) {
+		buf_str(b, "{\"data\":");
+	}
+	if (list)
+		list_items(r, v, b);
 	from = b->len;
-	if (r->route->does == DO_LIST) {
-		if (envelope)
-			buf_printf(b, "{\"resource\":\"%s\",", r->resource->name);
-		else
-			buf_char(b, '{');
-		list_members(r, v, b, envelope ? "items" : "data");
+	if (list) {
+		list_members(r, v, next, b);
 		buf_char(b, '}');
 	} else {
 		data_of(r, v, masked, b);
 	}
-	if ((get || (v->rows.count && !r->query.dry_run)) && !buf_failed(b))
-		make_etag(r, v, b->data + from, b->len - from, out->etag, sizeof out->etag);
+	if ((get || (v->rows.count && !r->query.dry_run)) && !buf_failed(b) && !make_etag(r, v, b->data + from, b->len - from, out))
+		b->failed = true;
 	if (envelope)
 		stamp(r, b);
 	common_headers(r, out, r->route->type ? r->route->type : "application/json");
 	if (status == 201)
 		location_header(r, v, out);
 	if (*out->etag)
-		buf_printf(&out->head, "ETag: %s\r\n", out->etag);
-	if (r->route->does == DO_LIST)
-		link_header(r, v, out);
+		header(&out->head, "ETag", out->etag);
+	if (list)
+		link_header(r, v, next, &out->head);
 }
 
 /* Errors repeat names and values that were sent: a token among them must not travel further. */

@@ -358,6 +358,7 @@ static void answer(struct service *s, struct request *r, struct reply *out)
 void resource_answer(struct service *s, struct request *r, struct reply *out)
 {
 	char status[12], ms[24];
+	int64_t us;
 
 	answer(s, r, out);
 	if (buf_failed(&out->body) || buf_failed(&out->head)) {
@@ -369,7 +370,8 @@ void resource_answer(struct service *s, struct request *r, struct reply *out)
 		out->no_body = true;
 	token_wipe(r->once_value, sizeof r->once_value);
 	snprintf(status, sizeof status, "%d", out->status);
-	snprintf(ms, sizeof ms, "%.3f", (double)request_elapsed_us(r) / 1000);
+	us = request_elapsed_us(r);
+	snprintf(ms, sizeof ms, "%lld.%03d", (long long)(us / 1000), (int)(us % 1000));
 	log_event("info", "request", "id", r->request_id, "key", *r->key_id ? r->key_id : NULL, "method", r->method_name, "path", r->uri,
 	          "route", r->route ? r->route->operation_id : NULL, "status", status,
 	          "reason", r->failure.set ? (r->failure.reason ? r->failure.reason : error_info(r->failure.code)->code) : NULL,

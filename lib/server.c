@@ -32,6 +32,7 @@ struct server {
 struct worker {
 	struct server *server;
 	pthread_t thread;
+	struct peppers peppers;    /* a copy of its own */
 	atomic_bool waiting;       /* in accept: may be woken */
 	pthread_mutex_t lock;      /* of the two below */
 	int reading_fd;            /* a body is being read from it; -1: none */
@@ -136,7 +137,7 @@ static void send_reply(FCGX_Request *fcgi, struct reply *reply)
 static void serve(struct worker *w, FCGX_Request *fcgi, struct arena *arena, struct reply *reply)
 {
 	struct service *s = w->server->service;
-	struct request r = { .arena = arena, .config = s->config, .peppers = &s->peppers, .resource = s->resource };
+	struct request r = { .arena = arena, .config = s->config, .peppers = &w->peppers, .resource = s->resource };
 	const char *expected = FCGX_GetParam("CONTENT_LENGTH", fcgi->envp);
 	bool whole;
 
@@ -263,10 +264,11 @@ static void *work(void *arg)
 	unsigned char *peeked = malloc(PARAMS_MAX);
 	struct reply reply;
 	FCGX_Request fcgi;
+	bool ready = peppers_copy(&w->peppers, &w->server->service->peppers) && arena && peeked;
 	int fd;
 
 	reply_init(&reply);
-	while (arena && peeked && (fd = accept_connection(w)) >= 0) {
+	while (ready && (fd = accept_connection(w)) >= 0) {
 		if (!request_comes(fd, peeked, w->server->service->config->io_timeout_s)) {
 			close(fd);
 			continue;
@@ -283,6 +285,7 @@ static void *work(void *arg)
 	}
 	reply_free(&reply);
 	arena_free(arena);
+	peppers_free(&w->peppers);
 	free(peeked);
 	atomic_fetch_sub(&w->server->running, 1);
 	return NULL;

@@ -3,9 +3,9 @@
 
 #include <fcntl.h>
 #include <libgen.h>
+#include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
 #include <openssl/rand.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -18,6 +18,7 @@
 #define PREFIX_MAX 10
 #define CHECKSUM_LEN 6
 #define PEPPER_FILE_MAX 4096
+#define PEPPER_LEN 32
 #define PEPPER_ID_NEW 8
 
 static const char base62[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -111,40 +112,80 @@ bool token_mint(const char *prefix, char text[TOKEN_TEXT_MAX], char key_id[TOKEN
 	return true;
 }
 
-static bool hmac(const unsigned char key[TOKEN_DIGEST_LEN], const void *data, size_t len,
-                 unsigned char out[TOKEN_DIGEST_LEN])
+/* Keyed once: looking algorithms up by name and scheduling the key cost more than what is hashed. */
+static EVP_MAC_CTX *keyed(const unsigned char key[PEPPER_LEN])
 {
-	unsigned int size = 0;
-	return HMAC(EVP_sha256(), key, TOKEN_DIGEST_LEN, data, len, out, &size) && size == TOKEN_DIGEST_LEN;
+	OSSL_PARAM params[] = { OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, (char[]){ "SHA256" }, 0), OSSL_PARAM_END };
+	EVP_MAC *hmac = EVP_MAC_fetch(NULL, OSSL_MAC_NAME_HMAC, NULL);
+	EVP_MAC_CTX *mac = hmac ? EVP_MAC_CTX_new(hmac) : NULL;
+
+	EVP_MAC_free(hmac); /* the context holds it */
+	if (mac && EVP_MAC_init(mac, key, PEPPER_LEN, params))
+		return mac;
+	EVP_MAC_CTX_free(mac);
+	return NULL;
+}
+
+/* Begin anew under the key it has. */
+static bool begin(const struct pepper *pepper)
+{
+	return pepper->mac && EVP_MAC_init(pepper->mac, NULL, 0, NULL);
+}
+
+static bool add(const struct pepper *pepper, const void *data, size_t len)
+{
+	return EVP_MAC_update(pepper->mac, data, len);
+}
+
+static bool finish(const struct pepper *pepper, unsigned char out[TOKEN_DIGEST_LEN])
+{
+	size_t size = 0;
+
+	if (EVP_MAC_final(pepper->mac, out, &size, TOKEN_DIGEST_LEN) && size == TOKEN_DIGEST_LEN)
+		return true;
+	memset(out, 0, TOKEN_DIGEST_LEN);
+	return false;
 }
 
 bool token_digest(const struct pepper *pepper, const char *key_id, const char *secret,
                   unsigned char out[TOKEN_DIGEST_LEN])
 {
-	char salted[TOKEN_KEY_ID_LEN + TOKEN_SECRET_LEN];
 	memset(out, 0, TOKEN_DIGEST_LEN);
-	if (strlen(key_id) != TOKEN_KEY_ID_LEN || strlen(secret) != TOKEN_SECRET_LEN)
-		return false;
-	memcpy(salted, key_id, TOKEN_KEY_ID_LEN);
-	memcpy(salted + TOKEN_KEY_ID_LEN, secret, TOKEN_SECRET_LEN);
-	bool fine = hmac(pepper->key, salted, sizeof salted, out);
-	OPENSSL_cleanse(salted, sizeof salted);
-	return fine;
+	return strlen(key_id) == TOKEN_KEY_ID_LEN && strlen(secret) == TOKEN_SECRET_LEN && begin(pepper) &&
+	       add(pepper, key_id, TOKEN_KEY_ID_LEN) && add(pepper, secret, TOKEN_SECRET_LEN) && finish(pepper, out);
 }
 
 bool token_sign(const struct peppers *peppers, const char *purpose, const void *data, size_t len,
                 unsigned char out[TOKEN_DIGEST_LEN])
 {
-	/* The ':' keeps labels apart from what token_digest() feeds to the same pepper, which is base62. */
-	char label[64];
-	unsigned char key[TOKEN_DIGEST_LEN];
+	const struct pepper *pepper = &peppers->item[0];
+
+	/* The ':' keeps this apart from what token_digest() feeds to the same pepper, which is base62, and purposes from data. */
 	memset(out, 0, TOKEN_DIGEST_LEN);
-	int label_len = snprintf(label, sizeof label, "sign:%s", purpose);
-	if (!peppers->count || label_len < 0 || (size_t)label_len >= sizeof label)
-		return false;
-	bool fine = hmac(peppers->item[0].key, label, (size_t)label_len, key) && hmac(key, data, len, out);
-	OPENSSL_cleanse(key, sizeof key);
-	return fine;
+	return peppers->count && begin(pepper) && add(pepper, "sign:", 5) && add(pepper, purpose, strlen(purpose)) &&
+	       add(pepper, ":", 1) && add(pepper, data, len) && finish(pepper, out);
+}
+
+bool peppers_copy(struct peppers *to, const struct peppers *from)
+{
+	*to = (struct peppers){ 0 };
+	for (; to->count < from->count; to->count++) {
+		struct pepper *pepper = &to->item[to->count];
+
+		*pepper = from->item[to->count];
+		if (!(pepper->mac = EVP_MAC_CTX_dup(pepper->mac))) {
+			peppers_free(to);
+			return false;
+		}
+	}
+	return true;
+}
+
+void peppers_free(struct peppers *peppers)
+{
+	for (size_t i = 0; i < TOKEN_PEPPERS_MAX; i++)
+		EVP_MAC_CTX_free(peppers->item[i].mac);
+	*peppers = (struct peppers){ 0 };
 }
 
 void token_wipe(void *what, size_t len)
@@ -162,19 +203,19 @@ static int hex_digit(char c)
 }
 
 /* "id:64 hex digits" */
-static bool read_pepper(const char *line, struct pepper *pepper)
+static bool read_pepper(const char *line, char id[17], unsigned char key[PEPPER_LEN])
 {
 	size_t len = strspn(line, base36);
-	if (len < 1 || len >= sizeof pepper->id || line[len] != ':')
+	if (len < 1 || len > 16 || line[len] != ':')
 		return false;
-	memcpy(pepper->id, line, len);
-	pepper->id[len] = '\0';
+	memcpy(id, line, len);
+	id[len] = '\0';
 	line += len + 1;
-	for (size_t i = 0; i < sizeof pepper->key; i++, line += 2) {
+	for (size_t i = 0; i < PEPPER_LEN; i++, line += 2) {
 		int high = hex_digit(line[0]), low = high < 0 ? -1 : hex_digit(line[1]);
 		if (low < 0)
 			return false;
-		pepper->key[i] = (unsigned char)(high << 4 | low);
+		key[i] = (unsigned char)(high << 4 | low);
 	}
 	return !*line;
 }
@@ -195,8 +236,17 @@ static bool read_peppers(char *text, struct peppers *peppers, const char **why)
 			*why = "the pepper file has more than two peppers; keep the current one and the one it replaces";
 			return false;
 		}
-		if (!read_pepper(line, &peppers->item[peppers->count])) {
+		struct pepper *pepper = &peppers->item[peppers->count];
+		unsigned char key[PEPPER_LEN];
+		bool read = read_pepper(line, pepper->id, key);
+		pepper->mac = read ? keyed(key) : NULL;
+		OPENSSL_cleanse(key, sizeof key);
+		if (!read) {
 			*why = "the pepper file has a line that is not id:64 hex digits, the id being 1 to 16 of 0-9 a-z";
+			return false;
+		}
+		if (!pepper->mac) {
+			*why = "the pepper cannot be used: OpenSSL has no HMAC-SHA-256, or there is no memory";
 			return false;
 		}
 		if (peppers->count && !strcmp(peppers->item[0].id, peppers->item[1].id)) {
@@ -249,7 +299,7 @@ bool peppers_load(const char *path, struct peppers *peppers, const char **why)
 	close(fd);
 	OPENSSL_cleanse(text, sizeof text);
 	if (!fine)
-		OPENSSL_cleanse(peppers, sizeof *peppers);
+		peppers_free(peppers);
 	return fine;
 }
 
@@ -268,7 +318,7 @@ static bool sync_folder_of(const char *path)
 bool peppers_create(const char *path)
 {
 	char id[PEPPER_ID_NEW + 1], line[PEPPER_ID_NEW + 1 + 64 + 2];
-	unsigned char key[32];
+	unsigned char key[PEPPER_LEN];
 	if (!random_text(base36, PEPPER_ID_NEW, id) || RAND_bytes(key, sizeof key) != 1)
 		return false;
 	size_t len = (size_t)snprintf(line, sizeof line, "%s:", id);

@@ -12,6 +12,7 @@
 #define POSTERN_TOKEN_H
 #include <stdbool.h>
 #include <stddef.h>
+#include <openssl/types.h>
 
 #define TOKEN_KEY_ID_LEN 8
 #define TOKEN_SECRET_LEN 32
@@ -21,8 +22,9 @@
 
 struct pepper {
 	char id[17];               /* 1 to 16 of [0-9a-z] */
-	unsigned char key[32];
+	EVP_MAC_CTX *mac;          /* HMAC-SHA-256 keyed with it; the key itself is kept nowhere else */
 };
+/* For one thread at a time; others take copies. */
 struct peppers {
 	size_t count;              /* 0 when none are loaded: then nothing verifies and nothing is minted */
 	struct pepper item[TOKEN_PEPPERS_MAX]; /* item[0] is used for new tokens */
@@ -33,6 +35,8 @@ struct peppers {
  * file not readable by others (mode & 007 == 0). False with *why (static) otherwise.
  */
 bool peppers_load(const char *path, struct peppers *, const char **why);
+bool peppers_copy(struct peppers *to, const struct peppers *from); /* false when out of memory */
+void peppers_free(struct peppers *); /* wipes; leaves none */
 /* Create path (mode 0640, O_EXCL, fsynced) with one random pepper. False when it exists or cannot be written. */
 bool peppers_create(const char *path);
 
@@ -48,7 +52,7 @@ bool token_mint(const char *prefix, char text[TOKEN_TEXT_MAX], char key_id[TOKEN
 bool token_digest(const struct pepper *, const char *key_id, const char *secret, unsigned char out[TOKEN_DIGEST_LEN]);
 void token_wipe(void *, size_t); /* OPENSSL_cleanse */
 
-/* HMAC-SHA-256 under a key derived from pepper[0] for another purpose ("cursor"), to sign opaque values. */
+/* HMAC-SHA-256 under pepper[0], apart from digests and from other purposes ("cursor"; no ':'), to sign opaque values. */
 bool token_sign(const struct peppers *, const char *purpose, const void *data, size_t len,
                 unsigned char out[TOKEN_DIGEST_LEN]);
 #endif

@@ -3,7 +3,9 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -31,20 +33,36 @@ static const struct resource things = { "things", "thing", "dinge", "Things", fi
 POSTERN_RESOURCE(things);
 
 static struct config config = { .require_https = true, .body_max_bytes = 1024 };
-static struct peppers peppers = { 1, { { "one", { 1, 2, 3 } } } };
+static struct peppers peppers;
 static struct arena *arena;
 static struct request r;
 
+static int load_pepper(void **state)
+{
+	char folder[] = "/tmp/postern-test-request-XXXXXX", path[64];
+	const char *why;
+	bool loaded;
+
+	(void)state;
+	if (!mkdtemp(folder))
+		return -1;
+	snprintf(path, sizeof path, "%s/pepper", folder);
+	loaded = peppers_create(path) && peppers_load(path, &peppers, &why);
+	unlink(path);
+	rmdir(folder);
+	return loaded ? 0 : -1;
+}
+
 static int begin(void **state)
 {
-	(void)state;
 	arena = arena_new();
-	return arena ? 0 : -1;
+	return arena ? load_pepper(state) : -1;
 }
 
 static int end(void **state)
 {
 	(void)state;
+	peppers_free(&peppers);
 	arena_free(arena);
 	return 0;
 }

@@ -76,6 +76,7 @@ static void does_not_load(const char *word)
 	if (!strstr(why, word))
 		fail_msg("\"%s\" does not say \"%s\"", why, word);
 	assert_memory_equal(&peppers, &none, sizeof none);
+	peppers_free(&peppers);
 }
 
 /* CRC-32 bit by bit, another way than the library's. */
@@ -257,6 +258,7 @@ static void the_digest_is_hmac_sha256_of_key_id_and_secret(void **state)
 	loads("a:" HEX64 "\n", 1, &peppers);
 	assert_true(token_digest(&peppers.item[0], "Ab3dEf7h", "0123456789ABCDEFGHIJKLMNOPQRSTUV", digest));
 	assert_hex(digest, "d12452463fe9dcaaa023955447308af232d686c1323f3992ff229d30c3af7c52");
+	peppers_free(&peppers);
 }
 
 static void digests_depend_on_pepper_key_id_and_secret(void **state)
@@ -273,6 +275,7 @@ static void digests_depend_on_pepper_key_id_and_secret(void **state)
 	assert_memory_not_equal(one, other, sizeof one);
 	assert_true(token_digest(&peppers.item[0], "Ab3dEf7h", "0123456789ABCDEFGHIJKLMNOPQRSTUW", other));
 	assert_memory_not_equal(one, other, sizeof one);
+	peppers_free(&peppers);
 }
 
 static void halves_of_a_wrong_length_have_no_digest(void **state)
@@ -294,19 +297,37 @@ static void signatures_are_separate_by_purpose_and_need_a_pepper(void **state)
 	unsigned char one[TOKEN_DIGEST_LEN], other[TOKEN_DIGEST_LEN];
 	loads("a:" HEX64 "\n", 1, &peppers);
 	assert_true(token_sign(&peppers, "cursor", "hello", 5, one));
-	assert_hex(one, "6137128cd06f5c411cdc85011f7ab23df2df9c9a72d46ff87396dca553a5f009");
+	assert_hex(one, "8764c3ee1eb72367a156139e7308e3e5ae5c487416308d051abeb739f11c87f7");
 	assert_true(token_sign(&peppers, "other", "hello", 5, other));
 	assert_memory_not_equal(one, other, sizeof one);
 	assert_true(token_sign(&peppers, "cursor", "hello!", 6, other));
 	assert_memory_not_equal(one, other, sizeof one);
 	assert_true(token_sign(&peppers, "cursor", "", 0, other));
 
-	const char *long_purpose = HEX64;
-	assert_false(token_sign(&peppers, long_purpose, "hello", 5, one));
-	peppers.count = 0;
+	peppers_free(&peppers);
 	assert_false(token_sign(&peppers, "cursor", "hello", 5, one));
 	static const unsigned char none[TOKEN_DIGEST_LEN];
 	assert_memory_equal(one, none, sizeof none);
+}
+
+static void a_copy_signs_and_digests_the_same_and_outlives_its_original(void **state)
+{
+	(void)state;
+	struct peppers peppers, copy;
+	unsigned char one[TOKEN_DIGEST_LEN], other[TOKEN_DIGEST_LEN];
+	loads("a:" HEX64 "\nb:" OTHER64 "\n", 2, &peppers);
+	assert_true(token_sign(&peppers, "cursor", "hello", 5, one));
+	assert_true(peppers_copy(&copy, &peppers));
+	peppers_free(&peppers);
+	assert_int_equal(copy.count, 2);
+	assert_string_equal(copy.item[1].id, "b");
+	for (int i = 0; i < 2; i++) {
+		assert_true(token_sign(&copy, "cursor", "hello", 5, other));
+		assert_memory_equal(one, other, sizeof one);
+	}
+	assert_true(token_digest(&copy.item[0], "Ab3dEf7h", "0123456789ABCDEFGHIJKLMNOPQRSTUV", other));
+	assert_hex(other, "d12452463fe9dcaaa023955447308af232d686c1323f3992ff229d30c3af7c52");
+	peppers_free(&copy);
 }
 
 static void wiping_leaves_zeros(void **state)
@@ -322,16 +343,19 @@ static void a_pepper_file_holds_one_or_two_peppers(void **state)
 {
 	(void)state;
 	struct peppers peppers;
+	unsigned char digest[TOKEN_DIGEST_LEN];
 	loads("# current\n\n  new1:" HEX64 "  \r\n"
 	      "old0:000102030405060708090A0B0C0D0E0F000102030405060708090A0B0C0D0E0F", 2, &peppers);
 	assert_string_equal(peppers.item[0].id, "new1");
 	assert_string_equal(peppers.item[1].id, "old0");
-	for (size_t i = 0; i < 32; i++) {
-		assert_int_equal(peppers.item[0].key[i], i);
-		assert_int_equal(peppers.item[1].key[i], i % 16);
-	}
+	assert_true(token_digest(&peppers.item[0], "Ab3dEf7h", "0123456789ABCDEFGHIJKLMNOPQRSTUV", digest));
+	assert_hex(digest, "d12452463fe9dcaaa023955447308af232d686c1323f3992ff229d30c3af7c52");
+	assert_true(token_digest(&peppers.item[1], "Ab3dEf7h", "0123456789ABCDEFGHIJKLMNOPQRSTUV", digest));
+	assert_hex(digest, "b5377fd33e2396589517dc2c43ecada515c29776665ae2dab067666131057970");
+	peppers_free(&peppers);
 	loads("0123456789abcdef:" HEX64, 1, &peppers);
 	assert_string_equal(peppers.item[0].id, "0123456789abcdef");
+	peppers_free(&peppers);
 }
 
 static void broken_pepper_files_load_nothing(void **state)
@@ -372,6 +396,7 @@ static void a_pepper_file_open_to_others_is_refused(void **state)
 	write_peppers("a:" HEX64 "\n", 0600);
 	assert_true(peppers_load(path, &peppers, &why));
 	assert_null(why);
+	peppers_free(&peppers);
 }
 
 static void what_is_no_regular_file_of_text_is_refused(void **state)
@@ -415,8 +440,12 @@ static void a_created_pepper_is_random_private_and_loads(void **state)
 	unlink(path);
 	assert_true(peppers_create(path));
 	assert_true(peppers_load(path, &second, &why));
-	assert_memory_not_equal(first.item[0].key, second.item[0].key, 32);
+	unsigned char one[TOKEN_DIGEST_LEN], other[TOKEN_DIGEST_LEN];
+	assert_true(token_sign(&first, "test", "", 0, one) && token_sign(&second, "test", "", 0, other));
+	assert_memory_not_equal(one, other, sizeof one);
 	assert_string_not_equal(first.item[0].id, second.item[0].id);
+	peppers_free(&first);
+	peppers_free(&second);
 }
 
 static void an_existing_pepper_file_is_never_overwritten(void **state)
@@ -431,6 +460,7 @@ static void an_existing_pepper_file_is_never_overwritten(void **state)
 	unlink(path);
 	assert_int_equal(symlink("/nonexistent/pepper", path), 0);
 	assert_false(peppers_create(path));
+	peppers_free(&peppers);
 }
 
 static void a_pepper_cannot_be_created_where_there_is_no_folder(void **state)
@@ -454,6 +484,7 @@ int main(void)
 		TEST(digests_depend_on_pepper_key_id_and_secret),
 		TEST(halves_of_a_wrong_length_have_no_digest),
 		TEST(signatures_are_separate_by_purpose_and_need_a_pepper),
+		TEST(a_copy_signs_and_digests_the_same_and_outlives_its_original),
 		TEST(wiping_leaves_zeros),
 		TEST(a_pepper_file_holds_one_or_two_peppers),
 		TEST(broken_pepper_files_load_nothing),
