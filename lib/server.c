@@ -20,7 +20,8 @@
 #include "http.h"
 #include "log.h"
 
-enum { HOUSEKEEPING_S = 5, STOP_RETRY_MS = 20, DISCARD_MAX = 64 << 20, BACKLOG = 512, PARAMS_MAX = 128 << 10, PEEK_RETRY_MS = 2, BODY_TIMEOUTS = 6 };
+enum { HOUSEKEEPING_S = 5, STOP_RETRY_MS = 20, DISCARD_MAX = 64 << 20, BACKLOG = 512, PARAMS_MAX = 128 << 10, PEEK_RETRY_MS = 2, BODY_TIMEOUTS = 6,
+       KEEP_BYTES = 256 << 10 };
 
 struct server {
 	struct service *service;
@@ -116,25 +117,87 @@ static const char *phrase(int status)
 	return "Internal Server Error";
 }
 
-/* Header and body in one piece, so that no answer is ever cut half-way with status 200. */
-static void send_reply(FCGX_Request *fcgi, struct reply *reply)
+/* From here on, a peer that keeps us waiting is given up. Set where waiting is possible only: most requests come whole, and
+ * their answers fit into the socket. */
+static void limit_waiting(const struct worker *w, int fd)
 {
-	struct buf all;
+	struct timeval limit = { .tv_sec = w->server->service->config->io_timeout_s };
 
-	buf_init(&all, REPLY_MAX_BYTES + 65536);
-	buf_printf(&all, "Status: %d %s\r\n", reply->status, phrase(reply->status));
-	buf_add(&all, reply->head.data ? reply->head.data : "", reply->head.len);
-	if (reply->status != 204 && reply->status != 304)
-		buf_printf(&all, "Content-Length: %zu\r\n", reply->body.len);
-	buf_str(&all, "\r\n");
-	if (!reply->no_body)
-		buf_add(&all, reply->body.data ? reply->body.data : "", reply->body.len);
-	if (!buf_failed(&all))
-		FCGX_PutStr(all.data, (int)all.len, fcgi->out);
-	buf_free(&all);
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
 }
 
-static void serve(struct worker *w, FCGX_Request *fcgi, struct arena *arena, struct reply *reply)
+static bool send_all(const struct worker *w, int fd, const char *data, size_t len)
+{
+	int flags = MSG_NOSIGNAL | MSG_DONTWAIT;
+
+	while (len) {
+		ssize_t sent = send(fd, data, len, flags);
+
+		if (sent >= 0) {
+			data += sent;
+			len -= (size_t)sent;
+		} else if ((errno == EAGAIN || errno == EWOULDBLOCK) && flags & MSG_DONTWAIT) {
+			flags = MSG_NOSIGNAL;
+			limit_waiting(w, fd);
+		} else if (errno != EINTR) {
+			return false;
+		}
+	}
+	return true;
+}
+
+static FCGI_Header record(int type, int id, size_t len)
+{
+	return (FCGI_Header){
+		.version = FCGI_VERSION_1, .type = (unsigned char)type, .requestIdB1 = (unsigned char)(id >> 8),
+		.requestIdB0 = (unsigned char)id, .contentLengthB1 = (unsigned char)(len >> 8), .contentLengthB0 = (unsigned char)len
+	};
+}
+
+/*
+ * Header and body in one piece, so that no answer is ever cut half-way with status 200, and with the records that end it, so
+ * that one call sends it all; libfcgi would take one for each 8 KiB.
+ */
+static void send_reply(const struct worker *w, const FCGX_Request *fcgi, const struct reply *reply, struct buf *all)
+{
+	int id = fcgi->requestId;
+	FCGI_Header head = record(FCGI_STDOUT, id, 0);
+	FCGI_EndRequestRecord end = { record(FCGI_END_REQUEST, id, sizeof end.body), { .protocolStatus = FCGI_REQUEST_COMPLETE } };
+	size_t content;
+
+	buf_clear(all);
+	buf_add(all, &head, sizeof head);
+	buf_str(all, "Status: ");
+	buf_int(all, reply->status);
+	buf_char(all, ' ');
+	buf_str(all, phrase(reply->status));
+	buf_str(all, "\r\n");
+	buf_add(all, reply->head.data, reply->head.len);
+	if (reply->status != 204 && reply->status != 304) {
+		buf_str(all, "Content-Length: ");
+		buf_int(all, (int64_t)reply->body.len);
+		buf_str(all, "\r\n");
+	}
+	buf_str(all, "\r\n");
+	if (!reply->no_body)
+		buf_add(all, reply->body.data, reply->body.len);
+	content = all->len;
+	buf_add(all, &head, sizeof head);
+	buf_add(all, &end, sizeof end);
+	if (buf_failed(all))
+		return;
+	/* the head of each further record takes the place of bytes that have been sent */
+	for (size_t at = sizeof head, len; at < content; at += len) {
+		len = content - at < FCGI_MAX_LENGTH ? content - at : FCGI_MAX_LENGTH;
+		head = record(FCGI_STDOUT, id, len);
+		memcpy(all->data + at - sizeof head, &head, sizeof head);
+		if (!send_all(w, fcgi->ipcFd, all->data + at - sizeof head, sizeof head + len + (at + len < content ? 0 : all->len - content)))
+			return;
+	}
+}
+
+static void serve(struct worker *w, FCGX_Request *fcgi, struct arena *arena, struct reply *reply, struct buf *out)
 {
 	struct service *s = w->server->service;
 	struct request r = { .arena = arena, .config = s->config, .peppers = &w->peppers, .resource = s->resource };
@@ -149,15 +212,13 @@ static void serve(struct worker *w, FCGX_Request *fcgi, struct arena *arena, str
 	if (!r.body_too_large && expected && (!whole || strtoull(expected, NULL, 10) != r.body_len))
 		request_failf(&r, ERR_BAD_REQUEST, NULL, "the body is shorter or longer than its Content-Length says");
 	resource_answer(s, &r, reply);
-	send_reply(fcgi, reply);
+	send_reply(w, fcgi, reply, out);
 	if (whole)
 		FCGX_Detach(fcgi); /* spares the wait for the web server's close; safe as nothing is left unread */
-	FCGX_Finish_r(fcgi);
 }
 
 static int accept_connection(struct worker *w)
 {
-	struct timeval limit = { .tv_sec = w->server->service->config->io_timeout_s };
 	int fd = -1;
 
 	atomic_store(&w->waiting, true);
@@ -172,10 +233,6 @@ static int accept_connection(struct worker *w)
 		}
 	}
 	atomic_store(&w->waiting, false);
-	if (fd >= 0) {
-		setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
-		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
-	}
 	return fd;
 }
 
@@ -206,9 +263,25 @@ static bool pairs_fit(const unsigned char *at, size_t left)
 	return true;
 }
 
-enum look { LOOK_NONE = 0, LOOK_MORE, LOOK_REQUEST };
+enum look { LOOK_NONE = 0, LOOK_MORE, LOOK_REQUEST, LOOK_WHOLE };
 
-/* Is this the start of a request? Gathers the parameters' pieces at the start of `data`. */
+/* Does what follows the parameters hold the body to its end? */
+static bool body_is_whole(const unsigned char *data, size_t len, const unsigned char id[2])
+{
+	while (len >= 8 && data[0] == FCGI_VERSION_1 && data[1] == FCGI_STDIN && memcmp(id, data + 2, 2) == 0) {
+		size_t size = (size_t)data[4] << 8 | data[5], whole = 8 + size + data[6];
+
+		if (!size)
+			return true;
+		if (len < whole)
+			return false;
+		data += whole;
+		len -= whole;
+	}
+	return false;
+}
+
+/* Is this the start of a request, or all of one? Gathers the parameters' pieces at the start of `data`. */
 static enum look look(unsigned char *data, size_t len)
 {
 	size_t at = 0, params = 0;
@@ -223,7 +296,8 @@ static enum look look(unsigned char *data, size_t len)
 		if (head[0] != FCGI_VERSION_1 || head[1] != (at ? FCGI_PARAMS : FCGI_BEGIN_REQUEST) || memcmp(id, head + 2, 2) != 0)
 			return LOOK_NONE;
 		if (at && !size)
-			return pairs_fit(data, params) ? LOOK_REQUEST : LOOK_NONE;
+			return !pairs_fit(data, params) ? LOOK_NONE : len - at >= whole && body_is_whole(head + whole, len - at - whole, id)
+			       ? LOOK_WHOLE : LOOK_REQUEST;
 		if (len - at < whole)
 			return LOOK_MORE;
 		if (at) {
@@ -238,20 +312,26 @@ static enum look look(unsigned char *data, size_t len)
 }
 
 /* Wait for the start of a request and judge it, without taking it from the socket. */
-static bool request_comes(int fd, unsigned char *data, int timeout_s)
+static bool request_comes(const struct worker *w, int fd, unsigned char *data)
 {
+	int timeout_ms = w->server->service->config->io_timeout_s * 1000;
 	struct timespec pause = { .tv_nsec = PEEK_RETRY_MS * 1000000L };
 	struct pollfd peer = { .fd = fd, .events = POLLRDHUP };
+	ssize_t len = recv(fd, data, PARAMS_MAX, MSG_PEEK | MSG_DONTWAIT);
 
-	for (int waited_ms = 0; waited_ms < timeout_s * 1000; waited_ms += PEEK_RETRY_MS) {
+	if (len > 0 && look(data, (size_t)len) == LOOK_WHOLE)
+		return true;
+	limit_waiting(w, fd);
+	for (int waited_ms = 0; waited_ms < timeout_ms; waited_ms += PEEK_RETRY_MS) {
 		bool over = poll(&peer, 1, 0) > 0; /* first: what was sent before the end is then all there */
-		ssize_t len = recv(fd, data, PARAMS_MAX, MSG_PEEK);
-		enum look found = len > 0 ? look(data, (size_t)len) : LOOK_NONE;
+		enum look found;
 
+		len = recv(fd, data, PARAMS_MAX, MSG_PEEK);
 		if (len < 0 && errno == EINTR)
 			continue;
+		found = len > 0 ? look(data, (size_t)len) : LOOK_NONE;
 		if (found != LOOK_MORE || over || len == PARAMS_MAX)
-			return found == LOOK_REQUEST;
+			return found >= LOOK_REQUEST;
 		nanosleep(&pause, NULL); /* rare: web servers send this in one piece, and poll cannot wait for more of it */
 	}
 	return false;
@@ -263,13 +343,15 @@ static void *work(void *arg)
 	struct arena *arena = arena_new();
 	unsigned char *peeked = malloc(PARAMS_MAX);
 	struct reply reply;
+	struct buf out;
 	FCGX_Request fcgi;
 	bool ready = peppers_copy(&w->peppers, &w->server->service->peppers) && arena && peeked;
 	int fd;
 
 	reply_init(&reply);
+	buf_init(&out, REPLY_MAX_BYTES + 65536);
 	while (ready && (fd = accept_connection(w)) >= 0) {
-		if (!request_comes(fd, peeked, w->server->service->config->io_timeout_s)) {
+		if (!request_comes(w, fd, peeked)) {
 			close(fd);
 			continue;
 		}
@@ -279,11 +361,16 @@ static void *work(void *arg)
 		fcgi.ipcFd = fd;
 		fcgi.keepConnection = 1;
 		if (FCGX_Accept_r(&fcgi) == 0)
-			serve(w, &fcgi, arena, &reply);
+			serve(w, &fcgi, arena, &reply, &out);
 		FCGX_Free(&fcgi, 1);
 		arena_reset(arena);
+		if (out.cap > KEEP_BYTES) { /* a rare large answer */
+			reply_free(&reply);
+			buf_free(&out);
+		}
 	}
 	reply_free(&reply);
+	buf_free(&out);
 	arena_free(arena);
 	peppers_free(&w->peppers);
 	free(peeked);
