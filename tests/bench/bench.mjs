@@ -11,7 +11,7 @@
 //
 // environment:
 //   ROUNDS (3), SECONDS (10)   of each candidate
-//   ONLY      a regular expression of whole names, e.g. 'floor|cursor|php.*|open-.*'; `make bench ONLY=none` lists them
+//   ONLY      a regular expression of whole names, e.g. 'floor|cursor|php.*|open-.*|memory'; `make bench ONLY=none` lists them
 //   QUICK=1   1 round × 2 s, to look whether it works
 //   BENCH_JSON=FILE (or --json FILE)   all figures
 //   RUN       the folder
@@ -51,12 +51,13 @@ const goOn = () => {
 
 async function main() {
 	const closed = all.filter((c) => only.test(c.name)), opened = open.filter((c) => only.test(c.name)), chosen = [...closed, ...opened];
-	if (!chosen.length) {
-		console.log(`ONLY matches none of: ${[...all, ...open].map((c) => c.name).join(' ')}`);
+	const withMemory = only.test('memory'); // its loaded state is seen while `endpoints` runs
+	if (!chosen.length && !withMemory) {
+		console.log(`ONLY matches none of: ${[...all, ...open].map((c) => c.name).join(' ')} memory`);
 		return 2;
 	}
 	const wants = (need) => chosen.some((c) => c.needs === need);
-	const estimate = 30 + (wants('million') ? 60 : 0) + (wants('apache') ? 10 : 0) + chosen.length * rounds * (seconds + 3) + 30;
+	const estimate = 30 + (wants('million') ? 60 : 0) + (wants('apache') ? 10 : 0) + chosen.length * rounds * (seconds + 3) + (withMemory ? 30 : 0);
 	say(`${chosen.length} candidates, ${rounds} rounds of ${seconds} s each: about ${Math.ceil(estimate / 60)} minutes`);
 
 	// --- everything starts
@@ -68,7 +69,7 @@ async function main() {
 	const bytes = (await listed.text()).length;
 	await house.startPeers({ bytes, node: chosen.some((c) => c.needs === 'node') });
 	say(`the product and its peers run in ${house.stack.dir}; a list of 20 has ${bytes} bytes`);
-	const state = { before: wants('million') || closed.some((c) => c.name === 'endpoints') || !quick ? await idle(house) : undefined, peers: {} };
+	const state = { before: withMemory ? await idle(house) : undefined, peers: {} };
 	let million;
 	if (wants('million')) {
 		say('filling a second stack with 1,000,000 domains');
@@ -125,7 +126,7 @@ async function main() {
 		await round(closed, n, { warm: n === 1 && !quick ? 3 : 1 });
 	for (let n = 1; n <= rounds; n++)
 		await round(opened, n, { open: true });
-	if (state.before) {
+	if (withMemory) {
 		million?.stop(); // its binaries share memory with these, which would look less then
 		state.after = await idle(house);
 	}
@@ -136,14 +137,14 @@ async function main() {
 			Object.assign(results[c.name], summary(results[c.name].rounds));
 	const of = (name) => (results[name]?.rps && !results[name].invalid ? results[name] : undefined);
 	const machine = { cores: os.cpus().length, cpu: os.cpus()[0]?.model, kernel: os.release(), ...versions() };
-	const met = targets(of, state.before && state);
+	const met = targets(of, withMemory && state);
 	console.log(`\n${machine.cores} cores (load generator included), Linux ${machine.kernel}, ${machine.os}, PostgreSQL ${machine.postgresql}, nginx ${machine.nginx}, Apache ${machine.apache}, libfcgi ${machine.libfcgi}, PHP ${machine.php}, Node ${machine.node}, wrk ${machine.wrk}`);
 	console.log(`Medians of ${rounds} × ${seconds} s, interleaved; ${CONNECTIONS} connections; synchronous_commit=on, shared_buffers=${SHARED_BUFFERS}; 100,000 domains of 1,000 accounts, 1,000 tokens unless said.\n`);
 	if (closed.length)
 		console.log(`${closedTable(closed, results, of)}\n`);
 	if (opened.length)
 		console.log(`${openTable(opened, results, of)}\n`);
-	if (state.before)
+	if (withMemory)
 		console.log(`${memoryTable(state)}\n`);
 	console.log(targetsTable(met));
 	if (json)
