@@ -94,21 +94,27 @@ static void add_escaped(struct buf *b, unsigned char c)
 	}
 }
 
-/* How many bytes from the start, or some less, JSON shows as they are. Eight at a time: a high bit tells of a byte that is
- * not ASCII, a control character, a quote or a backslash. */
-static size_t plain_bytes(const char *s, size_t len)
+/* Are these eight bytes ASCII that JSON shows as it is? The high bit of a byte that is not, that is a control character, a quote
+ * or a backslash, is set in one of the four; bytes above the first such one do not matter. */
+static bool plain(uint64_t eight)
 {
 	const uint64_t each = 0x0101010101010101;
-	size_t n = 0;
 
-	for (uint64_t eight; n + 8 <= len; n += 8) {
-		memcpy(&eight, s + n, 8);
-		if ((eight | (eight - each * ' ') | ((eight ^ each * '"') - each) | ((eight ^ each * '\\') - each)) & each * 0x80)
-			return n;
+	return !((eight | (eight - each * ' ') | ((eight ^ each * '"') - each) | ((eight ^ each * '\\') - each)) & each * 0x80);
+}
+
+static bool all_plain(const char *s, size_t len)
+{
+	uint64_t eight;
+
+	for (; len >= 8; s += 8, len -= 8) {
+		memcpy(&eight, s, 8);
+		if (!plain(eight))
+			return false;
 	}
-	while (n < len && s[n] >= ' ' && s[n] <= '~' && s[n] != '"' && s[n] != '\\')
-		n++;
-	return n;
+	memset(&eight, ' ', 8);
+	memcpy(&eight, s, len);
+	return plain(eight);
 }
 
 void buf_json_n(struct buf *b, const char *s, size_t len)
@@ -117,23 +123,34 @@ void buf_json_n(struct buf *b, const char *s, size_t len)
 		buf_str(b, "null");
 		return;
 	}
+	if (all_plain(s, len)) {
+		char *at = buf_room(b, len + 2);
+
+		if (!at)
+			return;
+		*at++ = '"';
+		memcpy(at, s, len);
+		at[len] = '"';
+		buf_wrote(b, at + len + 1);
+		return;
+	}
 	buf_char(b, '"');
-	size_t plain = 0; /* start of the bytes that can be copied as they are */
-	for (size_t i = plain_bytes(s, len); i < len;) {
+	size_t done = 0; /* what lies before it was copied */
+	for (size_t i = 0; i < len;) {
 		unsigned char c = (unsigned char)s[i];
 		size_t n = c && c < 0x80 ? 1 : utf8_sequence(s + i, len - i);
 		if (n && c >= ' ' && c != '"' && c != '\\') {
 			i += n;
 			continue;
 		}
-		buf_add(b, s + plain, i - plain);
+		buf_add(b, s + done, i - done);
 		if (n)
 			add_escaped(b, c);
 		else
 			buf_str(b, "\xef\xbf\xbd");
-		plain = ++i;
+		done = ++i;
 	}
-	buf_add(b, s + plain, len - plain);
+	buf_add(b, s + done, len - done);
 	buf_char(b, '"');
 }
 

@@ -86,6 +86,20 @@ static const char *header(struct request *r, const char *value)
 	return value && *value ? arena_strndup(r->arena, value, strnlen(value, HTTP_HEADER_MAX)) : NULL;
 }
 
+/* A UUID in lower case; false when the text is none. */
+static bool read_uuid(const char *text, char out[37])
+{
+	for (int i = 0; i < 36; i++) {
+		char c = text[i] >= 'A' && text[i] <= 'F' ? (char)(text[i] - 'A' + 'a') : text[i];
+
+		if (i == 8 || i == 13 || i == 18 || i == 23 ? c != '-' : !((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f')))
+			return false;
+		out[i] = c;
+	}
+	out[36] = '\0';
+	return text[36] == '\0';
+}
+
 /* Percent-decode a path in place; false when malformed, not UTF-8 or holding NUL or control characters. */
 static bool decode_path(char *path)
 {
@@ -186,9 +200,10 @@ void http_read_environment(struct request *r, char *const *environment)
 	scheme = v.value[REQUEST_SCHEME];
 	agent = v.value[HTTP_USER_AGENT];
 	secure = (https && *https && strcasecmp(https, "off") != 0) || (scheme && strcmp(scheme, "https") == 0);
-	if (!id || uuid_parse(id, uuid) != 0)
+	if (!id || !read_uuid(id, r->request_id)) {
 		uuid_generate_random(uuid);
-	uuid_unparse_lower(uuid, r->request_id);
+		uuid_unparse_lower(uuid, r->request_id);
+	}
 	r->method = M_OTHER;
 	r->method_name = method ? http_scrub(r->arena, method, 20) : "";
 	for (size_t i = 0; method && i < sizeof methods / sizeof *methods; i++)

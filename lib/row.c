@@ -137,6 +137,14 @@ static bool timestamp_json(struct buf *out, const unsigned char *at, size_t len)
 	return true;
 }
 
+static bool has_a_label(const char *name, size_t len)
+{
+	for (size_t i = 0; i + 4 <= len; i++)
+		if (name[i] == 'x' && memcmp(name + i, "xn--", 4) == 0)
+			return true;
+	return false;
+}
+
 static void unicode_json(struct buf *out, const unsigned char *at, size_t len)
 {
 	char ascii[HOSTNAME_MAX], text[HOSTNAME_UNICODE_MAX];
@@ -153,7 +161,7 @@ static bool value_json(struct buf *out, enum field_type type, int32_t oid, const
 {
 	switch (oid) {
 	case OID_TEXT: case OID_VARCHAR: case OID_NAME:
-		if (type == F_UNICODE && len < HOSTNAME_MAX && memmem(at, len, "xn--", 4))
+		if (type == F_UNICODE && len < HOSTNAME_MAX && has_a_label((const char *)at, len))
 			unicode_json(out, at, len);
 		else
 			buf_json_n(out, (const char *)at, len);
@@ -206,11 +214,17 @@ static bool array_json(struct buf *out, enum field_type type, int32_t oid, const
 	return true;
 }
 
-/* Step to the next column. */
+/* Step to the next column: its type, its length or -1 for null, its bytes. */
 static bool next_column(struct bytes *b, int32_t *oid, int32_t *len, const unsigned char **at)
 {
+	if (b->left < 8)
+		return false;
+	*oid = (int32_t)big_endian(b->at, 4);
+	*len = (int32_t)big_endian(b->at + 4, 4);
+	b->at += 8;
+	b->left -= 8;
 	*at = NULL;
-	return take_int(b, oid) && take_int(b, len) && (*len < 0 || take(b, (size_t)*len, at));
+	return *len < 0 || take(b, (size_t)*len, at);
 }
 
 bool row_json_open(struct buf *out, const struct field *fields, const struct row *row)
