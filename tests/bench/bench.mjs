@@ -59,6 +59,9 @@ async function main() {
 	const wants = (need) => chosen.some((c) => c.needs === need);
 	const estimate = 30 + (wants('million') ? 60 : 0) + (wants('apache') ? 10 : 0) + chosen.length * rounds * (seconds + 3) + (withMemory ? 30 : 0);
 	say(`${chosen.length} candidates, ${rounds} rounds of ${seconds} s each: about ${Math.ceil(estimate / 60)} minutes`);
+	const load = os.loadavg()[0];
+	if (load > 1)
+		say(`this machine is busy already (load ${load.toFixed(1)}): expect a wide spread`);
 
 	// --- everything starts
 	const house = await House.open(path.join(folder, 'main'), { domains: 100, apache: wants('apache') });
@@ -136,7 +139,7 @@ async function main() {
 		if (results[c.name].rounds.length)
 			Object.assign(results[c.name], summary(results[c.name].rounds));
 	const of = (name) => (results[name]?.rps && !results[name].invalid ? results[name] : undefined);
-	const machine = { cores: os.cpus().length, cpu: os.cpus()[0]?.model, kernel: os.release(), ...versions() };
+	const machine = { cores: os.cpus().length, cpu: os.cpus()[0]?.model, load, kernel: os.release(), ...versions() };
 	const met = targets(of, withMemory && state);
 	console.log(`\n${machine.cores} cores (load generator included), Linux ${machine.kernel}, ${machine.os}, PostgreSQL ${machine.postgresql}, nginx ${machine.nginx}, Apache ${machine.apache}, libfcgi ${machine.libfcgi}, PHP ${machine.php}, Node ${machine.node}, wrk ${machine.wrk}`);
 	console.log(`Medians of ${rounds} × ${seconds} s, interleaved; ${CONNECTIONS} connections; synchronous_commit=on, shared_buffers=${SHARED_BUFFERS}; 100,000 domains of 1,000 accounts, 1,000 tokens unless said.\n`);

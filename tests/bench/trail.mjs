@@ -1,5 +1,5 @@
 // What a run left in the audit trail, counted without reading the millions of rows of earlier runs.
-const NEAR = 8192; // pages before the table's end in which new rows may lie: it grows by several at once
+const NEAR = 8192; // pages before the table's end in which new rows lie, almost always: it grows by several at once
 
 export class Trail {
 	constructor(stack) {
