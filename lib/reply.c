@@ -2,6 +2,7 @@
 #include "reply.h"
 
 #include <openssl/evp.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -286,14 +287,23 @@ static void data_of(const struct request *r, const struct verdict *v, bool maske
 	}
 }
 
+/* Looked up by name once: OpenSSL would do so, behind locks, for each digest. */
+static EVP_MD *sha256;
+static void fetch_sha256(void)
+{
+	sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+}
+
 /* A tag of the digest of two pieces. */
 static bool digest_tag(const void *data, size_t len, const void *more, size_t more_len, char *out)
 {
 	static const char hex[] = "0123456789abcdef";
 	unsigned char digest[EVP_MAX_MD_SIZE];
+	static pthread_once_t fetched = PTHREAD_ONCE_INIT;
 	EVP_MD_CTX *context = EVP_MD_CTX_new();
-	bool made = context && EVP_DigestInit_ex(context, EVP_sha256(), NULL) && EVP_DigestUpdate(context, data, len) &&
-	            EVP_DigestUpdate(context, more, more_len) && EVP_DigestFinal_ex(context, digest, NULL);
+	bool made = pthread_once(&fetched, fetch_sha256) == 0 && sha256 && context && EVP_DigestInit_ex(context, sha256, NULL) &&
+	            EVP_DigestUpdate(context, data, len) && EVP_DigestUpdate(context, more, more_len) &&
+	            EVP_DigestFinal_ex(context, digest, NULL);
 
 	EVP_MD_CTX_free(context);
 	if (!made)

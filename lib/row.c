@@ -167,8 +167,13 @@ static bool value_json(struct buf *out, enum field_type type, int32_t oid, const
 			buf_json_n(out, (const char *)at, len);
 		return true;
 	case OID_BOOL:
-		buf_str(out, len == 1 && *at ? "true" : "false");
-		return len == 1;
+		if (len != 1)
+			return false;
+		if (*at)
+			buf_str(out, "true");
+		else
+			buf_str(out, "false");
+		return true;
 	case OID_INT2: case OID_INT4: case OID_INT8:
 		buf_int(out, big_endian(at, len));
 		return len <= 8;
@@ -255,6 +260,8 @@ bool row_json_open(struct buf *out, const struct field *fields, const struct row
 		separator = ',';
 		if (len < 0)
 			buf_str(out, "null");
+		else if (oid == OID_TEXT && f->type != F_UNICODE) /* most values: the shortest way */
+			buf_json_n(out, (const char *)at, (size_t)len);
 		else if (!value_json(out, f->type, oid, at, (size_t)len))
 			return false;
 	}
