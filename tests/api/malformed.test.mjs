@@ -259,6 +259,20 @@ test('forty silent connections hold a binary up for no longer than io_timeout_s'
 	await assertServes();
 });
 
+test('a hundred clients that ask for much and read nothing hold a binary up for no longer than io_timeout_s each', limit, async () => {
+	const much = request({ path: '/api/openapi.json', token: s.token }); // more than a socket takes in
+	// more than there are threads: those that wait have all been sent when they are accepted
+	const deaf = await Promise.all(Array.from({ length: 100 }, () => new Promise((resolve, reject) => {
+		const socket = net.connect(socketOf(s, 'openapi'), () => socket.write(much, () => resolve(socket)));
+		socket.on('error', reject);
+		socket.pause();
+	})));
+	const answer = await s.ask('/api/openapi.json');
+	assert.equal(answer.status, 200);
+	assert.ok(answer.json.openapi, 'whole, in several records');
+	deaf.forEach((socket) => socket.destroy());
+});
+
 test('a body that drips in, each byte in time, is ended after a while and answered', limit, async () => {
 	const whole = request({ method: 'POST', path: '/api/v1/domains', token: s.token, body: 'x'.repeat(60000) });
 	const start = whole.indexOf(Buffer.from('xxxxxxxxxx'));
