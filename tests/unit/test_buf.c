@@ -82,7 +82,8 @@ static void an_append_too_long_is_not_done_in_part(void **state)
 	assert_string_equal(small.data, "ab");
 	buf_free(&small);
 	buf_init(&small, SIZE_MAX);
-	buf_add(&small, "x", SIZE_MAX - 1);
+	volatile size_t too_much = SIZE_MAX - 1; /* gcc need not know */
+	buf_add(&small, "x", too_much);
 	assert_true(buf_failed(&small));
 	buf_free(&small);
 }
