@@ -339,6 +339,8 @@ static void pass(struct gate *gate, struct gate_entry *e)
 		}
 		gate->busy = true;
 		while (gate->first && n < (size_t)gate->config->batch_max && n < BATCH_MAX) {
+			if (n && (gate->first->heavy || batch[0]->heavy))
+				break; /* a heavy action goes alone: two buckets are counted for one request at a time */
 			batch[n++] = gate->first;
 			gate->first = gate->first->next;
 		}

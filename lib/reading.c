@@ -69,13 +69,20 @@ struct reading reading_of(struct request *r)
 	struct reading reading = { "", r->id, 0, NULL };
 
 	if (r->route->does == DO_LIST) {
-		bool plain = !q->ordered && !q->filter && !q->search && !q->since && !q->until && (q->cursor || q->page == 1) &&
-		             !r->resource->cursor_only;
+		bool plain = !q->ordered && !q->filter && !q->search && !q->since && !q->until && !r->resource->cursor_only;
 
-		reading.op = "list";
 		reading.limit = q->per_page + 1;
-		reading.id = q->cursor ? r->position.id : NULL;
-		reading.args = plain ? NULL : list_args(r);
+		if (plain && q->cursor) {
+			reading.op = "next";
+			reading.id = r->position.id;
+		} else if (plain && q->page > 0) {
+			reading.op = "page";
+			reading.id = arena_printf(r->arena, "%lld", (long long)(q->page - 1) * q->per_page);
+		} else {
+			reading.op = "list";
+			reading.id = NULL;
+			reading.args = list_args(r);
+		}
 	} else if (r->route->does == DO_GET) {
 		reading.op = "get";
 	} else if (r->route->does == DO_READ) {

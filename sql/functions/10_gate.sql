@@ -129,6 +129,75 @@ BEGIN
 	RETURN gate.caller(b, p_ip, p_request_id);
 END $$;
 
+-- The heavy actions' bucket, which is looked at before that of the calls, so that what it refuses uses up no call. Two buckets
+-- are counted for one request at a time: the arrays have one element. Null where it does not decide, as the token is refused
+-- or has no call left.
+CREATE FUNCTION gate.act(p_key text[], p_digest bytea[], p_ip text[], p_insecure boolean[], p_wanted text[], p_no_wild boolean[],
+                         p_least_rank int[], p_admin_path boolean[], p_own boolean[], p_now timestamptz) RETURNS postern.bucket
+LANGUAGE plpgsql AS $$
+DECLARE
+	v_ago timestamptz := p_now - interval '60 s';
+	b gate.bearer;
+	r postern.rates;
+	v_used int;
+	v_since timestamptz;
+BEGIN
+	IF cardinality(p_key) <> 1 THEN
+		RAISE EXCEPTION 'a heavy action goes through the gate alone';
+	END IF;
+	SELECT * INTO b FROM gate.bearer x
+	WHERE x.key_id = p_key[1] AND x.digest IN (substr(p_digest[1], 1, 32), substr(p_digest[1], 33, 32));
+	IF NOT FOUND OR gate.judge(b, p_now, p_ip[1]::inet, p_insecure[1], p_wanted[1], p_no_wild[1], p_least_rank[1],
+	                           p_admin_path[1], p_own[1]) IS NOT NULL THEN
+		RETURN NULL;
+	END IF;
+	SELECT * INTO r FROM postern.rates x WHERE x.token_id = b.token_id FOR UPDATE;
+	v_used := CASE WHEN r.action_window_start > v_ago THEN r.action_used ELSE 0 END;
+	v_since := CASE WHEN r.action_window_start > v_ago THEN r.action_window_start ELSE p_now END;
+	IF v_used >= b.action_limit THEN
+		RETURN ROW(true, b.action_limit, 0, v_since)::postern.bucket;
+	ELSIF r.window_start > v_ago AND r.used >= b.rate_limit THEN
+		RETURN NULL;
+	END IF;
+	UPDATE postern.rates x SET action_used = v_used + 1, action_window_start = v_since WHERE x.token_id = b.token_id;
+	RETURN ROW(false, b.action_limit, b.action_limit - v_used - 1, v_since)::postern.bucket;
+END $$;
+
+-- A token's window where nothing was counted: when it began (now, where none is open), and the calls left in it.
+CREATE FUNCTION gate.window_of(p_token uuid, p_now timestamptz) RETURNS timestamptz
+LANGUAGE plpgsql AS $$
+BEGIN
+	RETURN coalesce((SELECT r.window_start FROM postern.rates r
+		WHERE r.token_id = p_token AND r.window_start > p_now - interval '60 s'), p_now);
+END $$;
+CREATE FUNCTION gate.left_of(p_token uuid, p_limit int, p_now timestamptz) RETURNS int
+LANGUAGE plpgsql AS $$
+BEGIN
+	RETURN greatest(p_limit - coalesce((SELECT r.used FROM postern.rates r
+		WHERE r.token_id = p_token AND r.window_start > p_now - interval '60 s'), 0), 0);
+END $$;
+
+-- A flood of refusals: counted, only the first of a window gets a row in the trail. Is this one the first?
+CREATE FUNCTION gate.refuse(p_token uuid, p_reason text, p_account bigint, p_name text, p_user bigint, p_username text,
+                            p_limit int, p_now timestamptz) RETURNS boolean
+LANGUAGE plpgsql AS $$
+DECLARE
+	v_ago timestamptz := p_now - interval '60 s';
+	v_count bigint;
+BEGIN
+	IF p_reason = 'rate_limit' THEN -- the batch that came to the limit was counted as a whole
+		UPDATE postern.rates r SET used = p_limit WHERE r.token_id = p_token AND r.used > p_limit;
+	END IF;
+	INSERT INTO postern.refusals AS f (token_id, reason, account_id, token_name, user_id, username, window_start, count)
+	VALUES (p_token, p_reason, p_account, p_name, p_user, p_username, p_now, 1)
+	ON CONFLICT (token_id, reason) DO UPDATE SET
+		unstated = f.unstated + CASE WHEN f.window_start > v_ago THEN 0 ELSE f.count - 1 END,
+		count = CASE WHEN f.window_start > v_ago THEN f.count ELSE 0 END + 1,
+		window_start = CASE WHEN f.window_start > v_ago THEN f.window_start ELSE p_now END
+	RETURNING f.count INTO v_count;
+	RETURN v_count = 1;
+END $$;
+
 -- One row into the trail.
 CREATE FUNCTION gate.trail(c postern.caller, p_account_id bigint, p_action text, p_object_id text, p_method text, p_path text,
                            p_status int, p_reason text, p_duration_us bigint, p_agent text, p_changes jsonb) RETURNS void
@@ -164,21 +233,24 @@ END $$;
 CREATE FUNCTION gate.settle() RETURNS int
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-	f record;
+	v_ago timestamptz := postern.clock() - interval '60 s';
+	f postern.refusals;
+	v_number bigint;
 BEGIN
-	FOR f IN
-		DELETE FROM postern.refusals
-		WHERE (token_id, reason) IN (
-			SELECT r.token_id, r.reason FROM postern.refusals r
-			WHERE r.window_start <= postern.clock() - interval '60 s'
-			ORDER BY r.token_id, r.reason FOR UPDATE SKIP LOCKED)
-		RETURNING *
-	LOOP
-		IF f.count > 1 THEN -- the first has a row of its own
+	FOR f IN SELECT * FROM postern.refusals r WHERE r.window_start <= v_ago OR r.unstated > 0
+	         ORDER BY r.token_id, r.reason FOR UPDATE SKIP LOCKED LOOP
+		IF f.window_start <= v_ago THEN
+			v_number := f.unstated + f.count - 1; -- the first has a row of its own
+			DELETE FROM postern.refusals r WHERE r.token_id = f.token_id AND r.reason = f.reason;
+		ELSE
+			v_number := f.unstated;
+			UPDATE postern.refusals r SET unstated = 0 WHERE r.token_id = f.token_id AND r.reason = f.reason;
+		END IF;
+		IF v_number > 0 THEN
 			INSERT INTO postern.audit (account_id, at, actor, token_id, token_name, user_id, username, resource, verb,
 				object_id, status, outcome, reason, count)
 			VALUES (f.account_id, postern.clock(), 'token', f.token_id, f.token_name, f.user_id, f.username, 'token',
-				'throttled', f.token_id::text, gate.status_of(f.reason), 'denied', f.reason, f.count - 1);
+				'throttled', f.token_id::text, gate.status_of(f.reason), 'denied', f.reason, v_number);
 		END IF;
 	END LOOP;
 	RETURN (SELECT count(*) FROM postern.refusals);
@@ -347,8 +419,8 @@ BEGIN
 		conditions := conditions || format('(v.%I, v.id) %s (($2 -> ''after'' ->> 0)::%s, ($2 -> ''after'' ->> 1)::%s)',
 			sort, CASE way WHEN 'ASC' THEN '>' ELSE '<' END, gate.type_of(view, sort), id_type);
 	END IF;
-	RETURN format('SELECT ARRAY(SELECT v FROM %s v WHERE %s ORDER BY v.%I %s, v.id %s OFFSET ($2 ->> ''offset'')::bigint LIMIT ($2 ->> ''limit'')::int)',
-		view, coalesce(nullif(array_to_string(conditions, ' AND '), ''), 'true'), sort, way, way);
+	RETURN format('SELECT ARRAY(SELECT %s FROM %s v WHERE %s ORDER BY v.%I %s, v.id %s OFFSET ($2 ->> ''offset'')::bigint LIMIT ($2 ->> ''limit'')::int)',
+		CASE WHEN gate.type_of(view, 'shown') IS NULL THEN 'v' ELSE 'v.shown' END, view, coalesce(nullif(array_to_string(conditions, ' AND '), ''), 'true'), sort, way, way);
 END $$;
 CREATE FUNCTION gate.column_of(view regclass, name text) RETURNS text
 LANGUAGE plpgsql STABLE AS $$

@@ -1,7 +1,9 @@
 -- The functions that a binary may call, built for every row of postern.endpoints from one template, so that the way of a
 -- request is written once. A resource's schema (of its name) offers
 --   a view `item`             the fields in the order of its table in cgi/, then `version` and `tenant` (the account's
---                             number, never null); none where the resource has no table
+--                             number, never null); none where the resource has no table. Where long lists matter and a row
+--                             depends on nothing else that changes, the base table has a column `shown bytea` and the view
+--                             it, last: each row is then kept as it travels, as sending a column costs more than finding a row
 --   read functions            (postern.caller, jsonb) RETURNS jsonb: a document
 --   write functions           (postern.caller, text, jsonb) RETURNS postern.done: (caller, id of the object, checked body)
 -- and gets
@@ -17,6 +19,10 @@ DECLARE
 	item text := CASE WHEN e.base_table IS NULL THEN 'text' ELSE quote_ident(e.name) || '.item' END;
 	id_type text := coalesce(gate.type_of(to_regclass(item), 'id'), 'text');
 	login text := quote_ident('postern_' || e.name);
+	is_id text := CASE id_type WHEN 'bigint' THEN $t$p_id[x.n] ~ '^[0-9]{1,18}$'$t$
+		WHEN 'uuid' THEN $t$p_id[x.n] ~ '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$'$t$ ELSE 'true' END;
+	shows boolean := gate.type_of(e.base_table, 'shown') IS NOT NULL;
+	shown_row text := CASE WHEN shows THEN 'v.shown' ELSE 'v' END;
 	reads text;
 	writes text;
 	template text;
@@ -50,7 +56,6 @@ BEGIN
 	EXECUTE format('REVOKE ALL ON SCHEMA %s FROM PUBLIC', schema);
 	EXECUTE format('GRANT USAGE ON SCHEMA %s TO %s, postern_cli, postern_gate, postern_tenant, postern_operator', schema, login);
 	EXECUTE format('GRANT USAGE ON SCHEMA gate TO %s', login);
-	EXECUTE format('CREATE TYPE %s.page AS (total bigint, rows %s[])', schema, item);
 	EXECUTE format('CREATE TYPE %s.change AS (id text, account_id bigint, old jsonb, new jsonb, rows %s[], doc jsonb)', schema, item);
 	FOR f IN SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = e.name::regnamespace LOOP
 		EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', f);
@@ -61,6 +66,10 @@ BEGIN
 		EXECUTE format('GRANT SELECT ON %s.item TO postern_tenant, postern_operator', schema);
 	END IF;
 
+	IF shows THEN
+		PERFORM gate.build_shown(e.base_table, to_regclass(item));
+	END IF;
+
 	SELECT string_agg(format('WHEN %L THEN %s.%I(c, p_args)', proname, schema, proname), ' ') INTO reads
 	FROM pg_proc WHERE pronamespace = e.name::regnamespace AND prorettype = 'jsonb'::regtype
 	 AND oidvectortypes(proargtypes) = 'postern.caller, jsonb';
@@ -69,38 +78,53 @@ BEGIN
 	 AND oidvectortypes(proargtypes) = 'postern.caller, text, jsonb';
 
 	FOREACH side IN ARRAY ARRAY['tenant', 'operator'] LOOP
-		template := CASE WHEN e.base_table IS NULL THEN $t$
-CREATE FUNCTION @schema@.@side@_read(p_account bigint, p_op text, p_id text, p_limit int, p_args jsonb) RETURNS @schema@.page
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $f$ SELECT NULL::@schema@.page $f$;
-		$t$ ELSE $t$
--- A list or one object. The default list (no arguments) is written out, so that its plan is kept; p_id is then the id
--- after which it begins, or null for the first page, which has a total.
-CREATE FUNCTION @schema@.@side@_read(p_account bigint, p_op text, p_id text, p_limit int, p_args jsonb) RETURNS @schema@.page
+		template := CASE WHEN e.base_table IS NULL THEN '' ELSE $t$
+-- What some requests of a batch read: p_n numbers them, p_account says for whom, the other arrays are the batch's. Op 'next'
+-- is the rows after the id, 'page' those from an offset (given as id), with the total, 'get' one by id or key, 'list' goes by
+-- arguments (gate.list_query); the first three are written out, so that their plans are kept. A tenant's account is set before
+-- its rows are looked for, so the wall stands between the requests of a batch too; a plan that looked first would find nothing.
+CREATE FUNCTION @schema@.@side@_read(p_n int[], p_account bigint[], p_op text[], p_id text[], p_limit int[], p_args text[])
+RETURNS TABLE (n int, total bigint, rows @rows@[], version text, tenant bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $f$
+#variable_conflict use_column
 DECLARE
-	r @schema@.page;
+	q record;
 BEGIN
-	PERFORM set_config('postern.account_id', p_account::text, true);
-	IF p_op = 'get' THEN
-		IF @is_id@ THEN
-			r.rows := ARRAY(SELECT v FROM @item@ v WHERE v.id = p_id::@id@ @mine@);
-		ELSE
-			r.rows := @by_key@;
-		END IF;
-	ELSIF p_args IS NULL AND p_id IS NOT NULL THEN
-		r.rows := ARRAY(SELECT v FROM @item@ v WHERE v.id > p_id::@id@ @mine@ ORDER BY v.id LIMIT p_limit);
-	ELSIF p_args IS NULL THEN
-		r.rows := ARRAY(SELECT v FROM @item@ v WHERE true @mine@ ORDER BY v.id LIMIT p_limit);
-		r.total := (SELECT count(*) FROM @item@ v WHERE true @mine@);
-	ELSE
-		EXECUTE gate.list_query(@item_literal@, p_args, @confined@, false) INTO r.rows USING p_account, p_args;
-		IF (p_args ->> 'count')::boolean THEN
-			EXECUTE gate.list_query(@item_literal@, p_args, @confined@, true) INTO r.total USING p_account, p_args;
-		END IF;
+	IF 'next' = ANY (p_op) THEN
+		RETURN QUERY SELECT q.n, NULL::bigint,
+			ARRAY(SELECT @row@ FROM @item@ v WHERE v.id > q.id @mine@ ORDER BY v.id LIMIT q.size), NULL::text, NULL::bigint
+		FROM (SELECT x.n, x.account, p_id[x.n]::@id@ AS id, p_limit[x.n] AS size @enter@
+			FROM unnest(p_n, p_account) AS x (n, account) WHERE p_op[x.n] = 'next' OFFSET 0) q;
+	END IF;
+	IF 'get' = ANY (p_op) THEN
+		RETURN QUERY SELECT q.n, NULL::bigint, CASE WHEN r.version IS NOT NULL THEN ARRAY[r.row] END, r.version::text, r.tenant
+		FROM (SELECT x.n, x.account, p_id[x.n] AS key, CASE WHEN @is_id@ THEN p_id[x.n]::@id@ END AS id @enter@
+			FROM unnest(p_n, p_account) AS x (n, account) WHERE p_op[x.n] = 'get' OFFSET 0) q
+		LEFT JOIN LATERAL (SELECT @row@ AS row, v.version, v.tenant FROM @item@ v WHERE v.id = q.id @mine@ @by_key@) r ON true;
+	END IF;
+	IF 'page' = ANY (p_op) THEN
+		RETURN QUERY SELECT q.n, (SELECT count(*) FROM @item@ v WHERE true @mine@),
+			ARRAY(SELECT @row@ FROM @item@ v WHERE true @mine@ ORDER BY v.id OFFSET q.skip LIMIT q.size), NULL::text, NULL::bigint
+		FROM (SELECT x.n, x.account, p_id[x.n]::bigint AS skip, p_limit[x.n] AS size @enter@
+			FROM unnest(p_n, p_account) AS x (n, account) WHERE p_op[x.n] = 'page' OFFSET 0) q;
+	END IF;
+	IF 'list' = ANY (p_op) THEN
+		FOR q IN SELECT x.n, x.account, p_args[x.n]::jsonb AS args FROM unnest(p_n, p_account) AS x (n, account) WHERE p_op[x.n] = 'list' LOOP
+			PERFORM set_config('postern.account_id', q.account::text, true);
+			n := q.n;
+			EXECUTE gate.list_query(@item_literal@, q.args, @confined@, false) INTO rows USING q.account, q.args;
+			total := NULL;
+			IF (q.args ->> 'count')::boolean THEN
+				EXECUTE gate.list_query(@item_literal@, q.args, @confined@, true) INTO total USING q.account, q.args;
+			END IF;
+			RETURN NEXT;
+		END LOOP;
 	END IF;
 	PERFORM set_config('postern.account_id', '', true);
-	RETURN r;
 END $f$;
+ALTER FUNCTION @schema@.@side@_read(int[], bigint[], text[], text[], int[], text[]) OWNER TO postern_@side@;
+REVOKE ALL ON FUNCTION @schema@.@side@_read(int[], bigint[], text[], text[], int[], text[]) FROM PUBLIC, postern_tenant, postern_operator;
+GRANT EXECUTE ON FUNCTION @schema@.@side@_read(int[], bigint[], text[], text[], int[], text[]) TO postern_gate;
 		$t$ END || $t$
 CREATE FUNCTION @schema@.@side@_call(c postern.caller, p_op text, p_args jsonb) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $f$
@@ -135,21 +159,18 @@ BEGIN
 	PERFORM set_config('postern.account_id', '', true);
 	RETURN r;
 END $f$;
-ALTER FUNCTION @schema@.@side@_read(bigint, text, text, int, jsonb) OWNER TO postern_@side@;
 ALTER FUNCTION @schema@.@side@_call(postern.caller, text, jsonb) OWNER TO postern_@side@;
 ALTER FUNCTION @schema@.@side@_write(postern.caller, text, text, jsonb, text[]) OWNER TO postern_@side@;
-REVOKE ALL ON FUNCTION @schema@.@side@_read(bigint, text, text, int, jsonb),
-	@schema@.@side@_call(postern.caller, text, jsonb), @schema@.@side@_write(postern.caller, text, text, jsonb, text[])
+REVOKE ALL ON FUNCTION @schema@.@side@_call(postern.caller, text, jsonb), @schema@.@side@_write(postern.caller, text, text, jsonb, text[])
 	FROM PUBLIC, postern_tenant, postern_operator;
-GRANT EXECUTE ON FUNCTION @schema@.@side@_read(bigint, text, text, int, jsonb),
-	@schema@.@side@_call(postern.caller, text, jsonb), @schema@.@side@_write(postern.caller, text, text, jsonb, text[])
+GRANT EXECUTE ON FUNCTION @schema@.@side@_call(postern.caller, text, jsonb), @schema@.@side@_write(postern.caller, text, text, jsonb, text[])
 	TO postern_gate;
 		$t$;
 		IF e.base_table IS NOT NULL THEN
 			template := replace(template, '@before@', $t$
 	IF p_id IS NOT NULL THEN
 		-- the key is looked up first, then the base row is locked: two changes of one object take turns
-		SELECT v.id::text INTO v_id FROM @item@ v WHERE CASE WHEN @is_id@ THEN v.id::text = p_id ELSE @key_matches@ END @mine_c@;
+		SELECT v.id::text INTO v_id FROM @item@ v WHERE CASE WHEN @is_id_c@ THEN v.id::text = p_id ELSE @key_matches@ END @mine_c@;
 		PERFORM FROM @base@ v WHERE v.id = v_id::@id@ FOR UPDATE;
 		SELECT v.* INTO row FROM @item@ v WHERE v.id = v_id::@id@ @mine_c@;
 		IF NOT FOUND THEN
@@ -159,7 +180,7 @@ GRANT EXECUTE ON FUNCTION @schema@.@side@_read(bigint, text, text, int, jsonb),
 			PERFORM gate.fail(412, 'the object has changed meanwhile (its version is ' || row.version || '); read it again');
 		END IF;
 		r.account_id := row.tenant;
-		r.old := to_jsonb(row);
+		r.old := to_jsonb(row) - 'shown';
 	END IF;
 			$t$);
 			template := replace(template, '@after@', $t$
@@ -167,20 +188,23 @@ GRANT EXECUTE ON FUNCTION @schema@.@side@_read(bigint, text, text, int, jsonb),
 		SELECT v.* INTO row FROM @item@ v WHERE v.id = r.id::@id@ @mine_c@;
 		IF FOUND THEN
 			r.account_id := row.tenant;
-			r.new := to_jsonb(row);
+			r.new := to_jsonb(row) - 'shown';
 			r.rows := ARRAY[row];
 		END IF;
 	END IF;
 			$t$);
 		END IF;
 		template := replace(replace(template, '@before@', ''), '@after@', '');
-		template := replace(template, '@is_id@', CASE id_type WHEN 'bigint' THEN $t$p_id ~ '^[0-9]{1,18}$'$t$
-			WHEN 'uuid' THEN $t$p_id ~ '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$'$t$ ELSE 'true' END);
-		template := replace(template, '@by_key@', CASE WHEN e.key_column IS NULL THEN 'NULL'
-			ELSE format('ARRAY(SELECT v FROM @item@ v WHERE v.%I = p_id @mine@)', e.key_column) END);
+		template := replace(template, '@is_id_c@', replace(is_id, 'p_id[x.n]', 'p_id'));
+		template := replace(template, '@is_id@', is_id);
+		template := replace(template, '@by_key@', CASE WHEN e.key_column IS NULL THEN ''
+			ELSE format('UNION ALL SELECT @row@ AS row, v.version, v.tenant FROM @item@ v WHERE q.id IS NULL AND v.%I = q.key @mine@', e.key_column) END);
+		template := replace(template, '@row@', shown_row);
+		template := replace(template, '@rows@', CASE WHEN shows THEN 'bytea' ELSE item END);
 		template := replace(template, '@key_matches@', CASE WHEN e.key_column IS NULL THEN 'false'
 			ELSE format('v.%I = p_id', e.key_column) END);
-		template := replace(template, '@mine@', CASE side WHEN 'tenant' THEN 'AND v.tenant = p_account' ELSE '' END);
+		template := replace(template, '@enter@', CASE side WHEN 'tenant' THEN $t$, set_config('postern.account_id', x.account::text, true)$t$ ELSE '' END);
+		template := replace(template, '@mine@', CASE side WHEN 'tenant' THEN 'AND v.tenant = q.account' ELSE '' END);
 		template := replace(template, '@mine_c@', CASE side WHEN 'tenant' THEN 'AND v.tenant = c.account_id' ELSE '' END);
 		template := replace(template, '@confined@', (side = 'tenant')::text);
 		template := replace(template, '@item_literal@', quote_literal(item) || '::regclass');
@@ -204,166 +228,89 @@ CREATE FUNCTION @schema@.serve(
 	p_refused int[], p_refusal text[], p_later boolean[],  -- a refusal known before; whether the row comes in a statement of its own
 	p_request_id text[], p_method text[], p_path text[], p_action text[], p_agent text[], p_elapsed_us bigint[])
 RETURNS TABLE (n int, status int, reason text, token_id uuid, token_name text, account_id bigint, rate_limit int, remaining int,
-	reset_at bigint, held text[], rank int, total bigint, rows @item@[], doc text)
+	reset_at bigint, held text[], rank int, total bigint, rows @rows@[], doc text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $f$
 #variable_conflict use_column
 DECLARE
 	v_now timestamptz := postern.clock();
 	v_begin timestamptz := clock_timestamp();
-	e record;
-	v_page @schema@.page;
-	v_token uuid;              -- whose requests are being counted: they come together, in order of arrival
-	v_calls int := 0;          -- how many of them passed
-	v_actions int := 0;        -- and how many of those were heavy actions
-	v_account bigint;          -- of the object touched
-	v_row boolean;             -- whether this request gets its row now
-	v_trail postern.audit[] := '{}'; -- those rows: written together, which costs a quarter of one by one
-	u_token uuid[] := '{}';
-	u_calls int[] := '{}';
-	u_actions int[] := '{}';
-	u_ip inet[] := '{}';
+	v_ago timestamptz := v_now - interval '60 s'; -- a window that began after this is open
+	v_heavy boolean := true = ANY (p_heavy);
+	v_action postern.bucket; -- what is left of the heavy actions' bucket, where that is the one that decides
 BEGIN
-	IF EXISTS (SELECT FROM postern.refusals f WHERE f.window_start <= v_now - interval '60 s') THEN
-		PERFORM gate.settle();
+	IF v_heavy THEN
+		v_action := gate.act(p_key, p_digest, p_ip, p_insecure, p_wanted, p_no_wild, p_rank, p_admin, p_own, v_now);
 	END IF;
-	-- rate rows are locked in one order everywhere: two batches never wait for each other in a circle
-	PERFORM FROM postern.rates r WHERE r.token_id IN (
-		SELECT k.token_id FROM unnest(p_key, p_digest) x (key, digest)
-		JOIN postern.keys k ON k.key_id = x.key AND k.digest IN (substr(x.digest, 1, 32), substr(x.digest, 33, 32)))
-	ORDER BY r.token_id FOR UPDATE;
-	FOR e IN
-		SELECT x.n::int, x.ip::inet, x.heavy, x.op, x.id, x.lim, x.args, x.match, x.early, x.early_reason, x.later, x.request_id,
-			x.method, x.path, x.action, x.agent, x.elapsed_us,
-			b AS bearer, b.token_id, b.token_name, b.account_id, b.user_id, b.username, b.rank, b.rate_limit, b.action_limit, b.scopes,
-			CASE WHEN b.token_id IS NULL THEN 'unknown'
-			ELSE gate.judge(b, v_now, x.ip::inet, x.insecure, x.wanted, x.no_wild, x.rank, x.admin, x.own) END AS refusal,
-			CASE WHEN r.window_start > v_now - interval '60 s' THEN r.used ELSE 0 END AS used,
-			CASE WHEN r.window_start > v_now - interval '60 s' THEN r.window_start ELSE v_now END AS since,
-			CASE WHEN r.action_window_start > v_now - interval '60 s' THEN r.action_used ELSE 0 END AS action_used,
-			CASE WHEN r.action_window_start > v_now - interval '60 s' THEN r.action_window_start ELSE v_now END AS action_since
-		FROM unnest(p_key, p_digest, p_ip, p_insecure, p_wanted, p_no_wild, p_rank, p_admin, p_own, p_heavy, p_op, p_id,
-			p_limit, p_args, p_match, p_refused, p_refusal, p_later, p_request_id, p_method, p_path, p_action, p_agent, p_elapsed_us)
-			WITH ORDINALITY AS x (key, digest, ip, insecure, wanted, no_wild, rank, admin, own, heavy, op, id, lim, args, match,
-			early, early_reason, later, request_id, method, path, action, agent, elapsed_us, n)
-		LEFT JOIN gate.bearer b ON b.key_id = x.key AND b.digest IN (substr(x.digest, 1, 32), substr(x.digest, 33, 32))
-		LEFT JOIN postern.rates r ON r.token_id = b.token_id
-		ORDER BY b.token_id, x.n
-	LOOP
-		IF e.token_id IS DISTINCT FROM v_token THEN
-			v_token := e.token_id;
-			v_calls := 0;
-			v_actions := 0;
-		END IF;
-		n := e.n;
-		token_id := e.token_id;
-		token_name := e.token_name;
-		account_id := e.account_id;
-		rank := e.rank;
-		rows := NULL;
-		total := NULL;
-		doc := NULL;
-		held := NULL;
-		v_account := e.account_id;
-
-		-- the limits: the heavy actions' bucket first, so that what it refuses uses up no call
-		reason := e.refusal;
-		IF reason IS NULL AND e.heavy AND e.action_used + v_actions >= e.action_limit THEN
-			reason := 'action_limit';
-		ELSIF reason IS NULL AND e.used + v_calls >= e.rate_limit THEN
-			reason := 'rate_limit';
-		END IF;
-
-		IF reason IS NOT NULL THEN
-			-- a flood of refusals: counted, only the first of a window gets a row
-			status := gate.status_of(reason);
-			v_row := false;
-			IF status = 403 THEN
-				held := e.scopes;
-			END IF;
-			IF e.token_id IS NOT NULL THEN
-				INSERT INTO postern.refusals AS f (token_id, reason, account_id, token_name, user_id, username, window_start, count)
-				VALUES (e.token_id, serve.reason, e.account_id, e.token_name, e.user_id, e.username, v_now, 1)
-				ON CONFLICT (token_id, reason) DO UPDATE SET count = f.count + 1
-				RETURNING f.count = 1 INTO v_row;
-			END IF;
-		ELSE
-			v_calls := v_calls + 1;
-			IF e.heavy THEN
-				v_actions := v_actions + 1;
-			END IF;
-			IF v_calls = 1 THEN
-				u_token := u_token || e.token_id;
-				u_calls := u_calls || 1;
-				u_actions := u_actions || v_actions;
-				u_ip := u_ip || e.ip;
-			ELSE
-				u_calls[cardinality(u_calls)] := v_calls;
-				u_actions[cardinality(u_actions)] := v_actions;
-				u_ip[cardinality(u_ip)] := e.ip;
-			END IF;
-
-			-- what it asks for
-			status := 200;
-			v_row := NOT e.later;
-			IF e.early IS NOT NULL THEN
-				status := e.early;
-				reason := e.early_reason;
-				v_row := true;
-			ELSIF e.op = 'list' AND e.match <> e.account_id::text THEN
-				status := 400;
-				reason := 'cursor';
-				v_row := true;
-			ELSIF e.op IN ('list', 'get') THEN
-				IF e.rank = 3 AND e.account_id = 0 THEN
-					v_page := @schema@.operator_read(0, e.op, e.id, e.lim, e.args::jsonb);
-				ELSE
-					v_page := @schema@.tenant_read(e.account_id, e.op, e.id, e.lim, e.args::jsonb);
-				END IF;
-				rows := v_page.rows;
-				total := v_page.total;
-				@judge_get@
-			ELSIF e.op <> '' THEN
-				IF e.rank = 3 AND e.account_id = 0 THEN
-					doc := @schema@.operator_call(gate.caller(e.bearer, e.ip, e.request_id::uuid), e.op, e.args::jsonb);
-				ELSE
-					doc := @schema@.tenant_call(gate.caller(e.bearer, e.ip, e.request_id::uuid), e.op, e.args::jsonb);
-				END IF;
-			END IF;
-		END IF;
-
-		-- of the bucket that decided
-		IF e.heavy AND reason IS DISTINCT FROM 'rate_limit' THEN
-			rate_limit := e.action_limit;
-			remaining := greatest(e.action_limit - e.action_used - v_actions, 0);
-			reset_at := ceil(extract(epoch FROM e.action_since)) + 60;
-		ELSE
-			rate_limit := e.rate_limit;
-			remaining := greatest(e.rate_limit - e.used - v_calls, 0);
-			reset_at := ceil(extract(epoch FROM e.since)) + 60;
-		END IF;
-		IF v_row THEN
-			v_trail := array_append(v_trail, ROW(v_account, v_now, NULL, NULL, e.request_id::uuid, 'token', e.token_id, e.token_name,
-				e.user_id, e.username, split_part(e.action, '.', 1), split_part(e.action, '.', 2),
-				CASE WHEN e.op <> 'list' THEN regexp_replace(e.id, '\w{50,}', '***', 'g') END, -- a token is no id: as http_scrub
-				e.method, e.path, status, gate.outcome(status), reason,
-				e.elapsed_us + (extract(epoch FROM clock_timestamp() - v_begin) * 1000000)::bigint, e.ip, e.agent,
-				NULL, NULL)::postern.audit);
-		END IF;
-		RETURN NEXT;
-	END LOOP;
-	INSERT INTO postern.audit (account_id, at, request_id, actor, token_id, token_name, user_id, username, resource, verb,
-		object_id, method, path, status, outcome, reason, duration_us, ip, user_agent)
-	SELECT t.account_id, t.at, t.request_id, t.actor, t.token_id, t.token_name, t.user_id, t.username, t.resource, t.verb,
-		t.object_id, t.method, t.path, t.status, t.outcome, t.reason, t.duration_us, t.ip, t.user_agent
-	FROM unnest(v_trail) t;
-	UPDATE postern.rates r SET
-		window_start = CASE WHEN r.window_start > v_now - interval '60 s' THEN r.window_start ELSE v_now END,
-		used = CASE WHEN r.window_start > v_now - interval '60 s' THEN r.used ELSE 0 END + g.calls,
-		action_window_start = CASE WHEN g.actions = 0 OR r.action_window_start > v_now - interval '60 s' THEN r.action_window_start ELSE v_now END,
-		action_used = CASE WHEN g.actions = 0 OR r.action_window_start > v_now - interval '60 s' THEN r.action_used ELSE 0 END + g.actions,
-		last_used_at = v_now, last_used_ip = g.ip
-	FROM unnest(u_token, u_calls, u_actions, u_ip) AS g (token_id, calls, actions, ip)
-	WHERE r.token_id = g.token_id;
+	-- One statement, and as little in it as may be: PostgreSQL sets up every node and expression anew for every batch, which
+	-- costs more than running them. What is known of a request by its number stays in the arrays.
+	RETURN QUERY WITH
+	-- who asks, and may they?
+	asked AS MATERIALIZED (
+		SELECT x.n::int, b.token_id, b.token_name, b.account_id, b.user_id, b.username, b.rank, b.rate_limit, b.scopes,
+			CASE WHEN b.token_id IS NULL THEN 'unknown' ELSE b.refusal END AS refusal
+		FROM unnest(p_key, p_digest, p_ip, p_insecure, p_wanted, p_no_wild, p_rank, p_admin, p_own)
+			WITH ORDINALITY AS x (key, digest, ip, insecure, wanted, no_wild, rank, admin, own, n)
+		LEFT JOIN LATERAL (
+			SELECT b.token_id, b.token_name, b.account_id, b.user_id, b.username, b.rank, b.rate_limit, b.scopes,
+				gate.judge(b, v_now, x.ip::inet, x.insecure, x.wanted, x.no_wild, x.rank, x.admin, x.own) AS refusal
+			FROM gate.bearer b
+			WHERE b.key_id = x.key AND b.digest IN (substr(x.digest, 1, 32), substr(x.digest, 33, 32))) b ON true
+	),
+	-- Count them, each token once a batch. Rows are locked in one order everywhere: two batches never wait for each other in
+	-- a circle. Where nothing is left a row is not touched, so a flood writes nothing.
+	counted AS (
+		UPDATE postern.rates r SET
+			window_start = CASE WHEN r.window_start > v_ago THEN r.window_start ELSE v_now END,
+			used = CASE WHEN r.window_start > v_ago THEN r.used ELSE 0 END + g.calls,
+			last_used_at = v_now, last_used_ip = p_ip[g.n]::inet
+		FROM (SELECT a.token_id, a.rate_limit, count(*)::int AS calls, max(a.n) AS n
+			FROM asked a WHERE a.refusal IS NULL GROUP BY a.token_id, a.rate_limit ORDER BY a.token_id) g
+		WHERE r.token_id = g.token_id AND (r.window_start <= v_ago OR r.used < g.rate_limit) AND NOT coalesce(v_action.spent, false)
+		RETURNING r.token_id, g.calls, r.used - g.calls AS used, r.window_start
+	),
+	-- Each of a token's requests in its order: exactly the surplus is refused. A status, or null where something is to be read.
+	judged AS MATERIALIZED (
+		SELECT p.*, p.rank = 3 AND p.account_id = 0 AS unbound,
+			CASE WHEN p.why IS NOT NULL THEN gate.status_of(p.why) WHEN p_refused[p.n] IS NOT NULL THEN p_refused[p.n]
+				WHEN p_op[p.n] IN ('next', 'list') AND p_match[p.n] <> p.account_id::text THEN 400 -- the cursor of another account
+				WHEN p_op[p.n] = '' THEN 200 END AS early
+		FROM (SELECT a.*, c.window_start AS since, a.rate_limit - c.used - c.place AS remaining,
+				CASE WHEN a.refusal IS NOT NULL THEN a.refusal WHEN v_action.spent THEN 'action_limit'
+					WHEN c.token_id IS NULL OR c.used + c.place > a.rate_limit THEN 'rate_limit' END AS why
+			FROM asked a LEFT JOIN LATERAL (SELECT c.*, CASE WHEN c.calls = 1 THEN 1
+				ELSE (SELECT count(*) FROM asked o WHERE o.token_id = a.token_id AND o.refusal IS NULL AND o.n <= a.n) END AS place
+				FROM counted c WHERE c.token_id = a.token_id) c ON true) p
+		ORDER BY p.token_id, p.why, p.n -- the order in which refusals are counted: one everywhere, as above
+	),
+	found AS MATERIALIZED (
+		@reading@
+	),
+	answered AS MATERIALIZED (
+		SELECT s.n, s.token_id, s.token_name, s.account_id, s.user_id, s.username, s.rank, s.rate_limit, s.scopes, s.since, s.remaining, s.why,
+			@status@ AS status, @tenant@ AS tenant,
+			s.why IS NULL OR s.token_id IS NOT NULL AND gate.refuse(s.token_id, s.why, s.account_id, s.token_name, s.user_id, s.username, s.rate_limit, v_now) AS shown,
+			@columns@
+		FROM @from@
+	),
+	trail AS (
+		INSERT INTO postern.audit (account_id, at, request_id, actor, token_id, token_name, user_id, username, resource, verb,
+			object_id, method, path, status, outcome, reason, duration_us, ip, user_agent)
+		SELECT a.tenant, v_now, p_request_id[a.n]::uuid, 'token', a.token_id, a.token_name, a.user_id, a.username,
+			split_part(p_action[a.n], '.', 1), split_part(p_action[a.n], '.', 2),
+			CASE WHEN p_op[a.n] IN ('next', 'page', 'list') THEN NULL -- a token is no id: as http_scrub
+				WHEN length(p_id[a.n]) < 50 THEN p_id[a.n] ELSE regexp_replace(p_id[a.n], '\w{50,}', '***', 'g') END,
+			p_method[a.n], p_path[a.n], a.status, gate.outcome(a.status),
+			coalesce(a.why, CASE a.status WHEN 400 THEN coalesce(p_refusal[a.n], 'cursor') ELSE p_refusal[a.n] END),
+			p_elapsed_us[a.n] + (date_part('epoch', clock_timestamp() - v_begin) * 1000000)::bigint, p_ip[a.n]::inet, p_agent[a.n]
+		FROM answered a WHERE a.shown AND (NOT p_later[a.n] OR a.status NOT IN (200, 304))
+	)
+	SELECT a.n, a.status, coalesce(a.why, CASE a.status WHEN 400 THEN coalesce(p_refusal[a.n], 'cursor') ELSE p_refusal[a.n] END),
+		a.token_id, a.token_name, a.account_id,
+		coalesce(v_action.rate_limit, a.rate_limit), -- of the bucket that decided
+		CASE WHEN a.why = 'rate_limit' THEN 0 ELSE coalesce(v_action.remaining, CASE WHEN a.remaining > 0 THEN a.remaining WHEN a.remaining <= 0 THEN 0 END, gate.left_of(a.token_id, a.rate_limit, v_now))::int END,
+		ceil(date_part('epoch', coalesce(v_action.since, a.since, gate.window_of(a.token_id, v_now))))::bigint + 60,
+		CASE WHEN a.why IS NOT NULL AND a.status = 403 THEN a.scopes END, a.rank, a.total, a.rows, a.doc
+	FROM answered a;
 END $f$;
 
 -- One change of an admitted request, with its audit row and event: all or nothing. Raises class PN (gate.fail) or what
@@ -422,17 +369,14 @@ BEGIN
 END $f$;
 
 CREATE FUNCTION @schema@.local_read(p_op text, p_id text, p_limit int, p_args jsonb, p_request_id uuid)
-RETURNS TABLE (status int, total bigint, rows @item@[], doc text)
+RETURNS TABLE (status int, total bigint, rows @rows@[], doc text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $f$
 #variable_conflict use_column
-DECLARE
-	p @schema@.page;
 BEGIN
-	IF p_op IN ('list', 'get') THEN
-		p := @schema@.operator_read(0, p_op, p_id, p_limit, p_args);
-		RETURN QUERY SELECT CASE WHEN p_op = 'get' AND coalesce(array_length(p.rows, 1), 0) = 0 THEN 404 ELSE 200 END, p.total, p.rows, NULL::text;
+	IF p_op IN ('next', 'page', 'list', 'get') THEN
+		@local_rows@
 	ELSE
-		RETURN QUERY SELECT 200, NULL::bigint, NULL::@item@[], @schema@.operator_call(gate.system(p_request_id), p_op, p_args)::text;
+		RETURN QUERY SELECT 200, NULL::bigint, NULL::@rows@[], @schema@.operator_call(gate.system(p_request_id), p_op, p_args)::text;
 	END IF;
 END $f$;
 CREATE FUNCTION @schema@.local_write(p_op text, p_id text, p_body jsonb, p_dry boolean, p_status int, p_secrets text[],
@@ -451,15 +395,28 @@ BEGIN
 	RETURN QUERY SELECT r.id, r.account_id, r.rows, r.doc::text;
 END $f$;
 	$t$;
-	template := replace(template, '@judge_get@', CASE WHEN e.base_table IS NOT NULL THEN $t$IF e.op = 'get' AND coalesce(cardinality(rows), 0) = 0 THEN
-					status := 404;
-				ELSIF e.op = 'get' THEN
-					v_account := rows[1].tenant;
-					IF e.match IN (rows[1].version::text, '*') THEN
-						status := 304;
-					END IF;
-				END IF;$t$ ELSE '' END);
-	template := replace(replace(template, '@item@', item), '@schema@', schema);
+	-- only what this endpoint has is in its statement
+	template := replace(template, '@reading@', CASE WHEN e.base_table IS NULL THEN 'SELECT 1' ELSE $t$SELECT r.* FROM (SELECT
+			array_agg(s.n) FILTER (WHERE NOT s.unbound) AS tenants, array_agg(s.account_id) FILTER (WHERE NOT s.unbound) AS accounts,
+			array_agg(s.n) FILTER (WHERE s.unbound) AS operators
+			FROM judged s WHERE s.early IS NULL AND p_op[s.n] IN ('next', 'page', 'list', 'get')) x, LATERAL (
+			SELECT * FROM @schema@.tenant_read(x.tenants, x.accounts, p_op, p_id, p_limit, p_args) WHERE x.tenants IS NOT NULL
+			UNION ALL
+			SELECT * FROM @schema@.operator_read(x.operators, NULL, p_op, p_id, p_limit, p_args) WHERE x.operators IS NOT NULL) r$t$ END);
+	template := replace(template, '@status@', CASE WHEN e.base_table IS NULL THEN 'coalesce(s.early, 200)'
+		ELSE $t$CASE WHEN s.early IS NOT NULL THEN s.early WHEN p_op[s.n] <> 'get' THEN 200 WHEN d.version IS NULL THEN 404
+				WHEN p_match[s.n] IN (d.version, '*') THEN 304 ELSE 200 END$t$ END);
+	template := replace(template, '@tenant@', CASE WHEN e.base_table IS NULL THEN 's.account_id'
+		ELSE $t$CASE WHEN s.unbound AND p_op[s.n] = 'get' THEN coalesce(d.tenant, s.account_id) ELSE s.account_id END$t$ END);
+	template := replace(template, '@columns@', CASE WHEN e.base_table IS NULL THEN 'NULL::bigint AS total, NULL::text[] AS rows' ELSE 'd.total, d.rows' END
+		|| ', ' || CASE WHEN reads IS NULL THEN 'NULL::text AS doc' ELSE $t$CASE WHEN s.early IS NOT NULL OR p_op[s.n] IN ('next', 'page', 'list', 'get') THEN NULL
+				WHEN s.unbound THEN @schema@.operator_call(gate.caller(gate.recognise(p_key[s.n], p_digest[s.n]), p_ip[s.n]::inet, p_request_id[s.n]::uuid), p_op[s.n], p_args[s.n]::jsonb)::text
+				ELSE @schema@.tenant_call(gate.caller(gate.recognise(p_key[s.n], p_digest[s.n]), p_ip[s.n]::inet, p_request_id[s.n]::uuid), p_op[s.n], p_args[s.n]::jsonb)::text END AS doc$t$ END);
+	template := replace(template, '@from@', CASE WHEN e.base_table IS NULL THEN 'judged s' ELSE 'judged s LEFT JOIN found d ON d.n = s.n' END);
+	template := replace(template, '@local_rows@', CASE WHEN e.base_table IS NULL THEN 'NULL;' ELSE $t$RETURN QUERY SELECT CASE WHEN p_op = 'get' AND r.version IS NULL THEN 404 ELSE 200 END, r.total, r.rows, NULL::text
+		FROM @schema@.operator_read(ARRAY[1], NULL, ARRAY[p_op], ARRAY[p_id], ARRAY[p_limit], ARRAY[p_args::text]) r;$t$ END);
+	template := replace(replace(template, '@rows@', CASE WHEN shows THEN 'bytea' ELSE item END), '@item@', item);
+	template := replace(template, '@schema@', schema);
 	EXECUTE template;
 	FOR f IN SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = e.name::regnamespace
 	         AND p.proname IN ('serve', 'write', 'local_read', 'local_write', 'change') LOOP
@@ -477,7 +434,33 @@ END $f$;
 		gate.keep(text, bytea, bytea, bytea, int, text, text) TO %s', login);
 END $build$;
 
-REVOKE ALL ON FUNCTION gate.build_endpoint(postern.endpoints) FROM PUBLIC;
+-- Keep the column `shown` of a base table: what record_send makes of the view's other columns. Set by a trigger after each
+-- change, which the setting itself is not, and here for all rows that are not as the view has them now.
+CREATE FUNCTION gate.build_shown(t regclass, view regclass) RETURNS void
+LANGUAGE plpgsql AS $build$
+DECLARE
+	row text := format('(SELECT record_send(x) FROM (SELECT %s FROM %s v WHERE v.id = b.id) x)',
+		(SELECT string_agg(format('v.%I', attname), ', ' ORDER BY attnum) FROM pg_attribute
+		 WHERE attrelid = view AND attnum > 0 AND NOT attisdropped AND attname <> 'shown'), view);
+	others text := (SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute
+		WHERE attrelid = t AND attnum > 0 AND NOT attisdropped AND attname <> 'shown');
+	f text := split_part(view::text, '.', 1) || '.show()';
+BEGIN
+	EXECUTE format($t$
+		CREATE OR REPLACE FUNCTION %s RETURNS trigger
+		LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $f$
+		BEGIN
+			UPDATE %s b SET shown = %s WHERE b.id = NEW.id;
+			RETURN NULL;
+		END $f$
+	$t$, f, t, row);
+	EXECUTE format('ALTER FUNCTION %s OWNER TO postern_operator', f);
+	EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', f);
+	EXECUTE format('CREATE OR REPLACE TRIGGER show AFTER INSERT OR UPDATE OF %s ON %s FOR EACH ROW EXECUTE FUNCTION %s', others, t, f);
+	EXECUTE format('UPDATE %s b SET shown = %s WHERE b.shown IS DISTINCT FROM %s', t, row, row);
+END $build$;
+REVOKE ALL ON FUNCTION gate.build_endpoint(postern.endpoints), gate.build_shown(regclass, regclass) FROM PUBLIC;
 ALTER FUNCTION gate.build_endpoint(postern.endpoints) OWNER TO postern_owner;
+ALTER FUNCTION gate.build_shown(regclass, regclass) OWNER TO postern_owner;
 SELECT gate.build_endpoint(e) FROM postern.endpoints e ORDER BY e.name;
 GRANT EXECUTE ON FUNCTION gate.alive(), gate.compatible_from() TO postern_cli;

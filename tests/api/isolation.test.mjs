@@ -262,7 +262,7 @@ test('a binary\'s role may execute its own two functions and those of the gate t
 		assert.deepEqual(may.filter((f) => !f.startsWith(`${own}.`)).filter((f) => !['gate.alive', 'gate.compatible_from', 'gate.keep', 'gate.record', 'gate.settle'].includes(f)), [], own);
 		assert.deepEqual(may.filter((f) => f.startsWith(`${own}.`)), [`${own}.serve`, `${own}.write`], own);
 	}
-	denied_all('postern_domains', ["domains.tenant_read(1, 'list', NULL, 10, NULL)", "domains.operator_read(0, 'list', NULL, 10, NULL)", "users.local_read('list', NULL, 10, NULL, NULL)",
+	denied_all('postern_domains', ["domains.tenant_read('{1}', '{1}', '{page}', '{0}', '{10}', '{NULL}')", "domains.operator_read('{1}', NULL, '{page}', '{0}', '{10}', '{NULL}')", "users.local_read('list', NULL, 10, NULL, NULL)",
 		"domains.local_read('list', NULL, 10, NULL, NULL)", 'gate.system(NULL)', 'postern.audit_partitions(1)', "postern.wall('postern.domains')", "gate.sync_scopes('[]')"].map((f) => `SELECT ${f}`));
 });
 
@@ -345,7 +345,7 @@ test('a call with a forged digest reads nothing, changes nothing and writes no r
 	const before = [trail(), rows_of(a)];
 	for (const digest of [`decode(repeat('00', 32), 'hex')`, `decode(repeat('00', 64), 'hex')`, `''::bytea`, 'NULL::bytea', `decode(repeat('ab', 32), 'hex')`]) {
 		const served = s.psql(`SELECT status, reason, rows IS NULL, doc IS NULL, token_id IS NULL FROM domains.serve(ARRAY['${key}'], ARRAY[${digest}], ARRAY['127.0.0.1'], ARRAY[false],
-			ARRAY['domains:read'], ARRAY[false], ARRAY[1], ARRAY[false], ARRAY[false], ARRAY[false], ARRAY['list'], ARRAY[NULL::text], ARRAY[20], ARRAY[NULL::text], ARRAY[NULL::text],
+			ARRAY['domains:read'], ARRAY[false], ARRAY[1], ARRAY[false], ARRAY[false], ARRAY[false], ARRAY['page'], ARRAY['0'], ARRAY[20], ARRAY[NULL::text], ARRAY[NULL::text],
 			ARRAY[NULL::int], ARRAY[NULL::text], ARRAY[false], ARRAY['${randomUUID()}'], ARRAY['GET'], ARRAY['/'], ARRAY['domain.list'], ARRAY[NULL::text], ARRAY[0::bigint])`, 'postern_domains');
 		assert.equal(served, '401|unknown|t|t|t');
 		denied(`SELECT * FROM domains.write('${key}', ${digest}, '127.0.0.1', false, 'domains:write', false, 1, false, false, 'delete', '${a.rows.domains[0].id}', '{}', NULL, false, 204, NULL,
