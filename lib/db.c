@@ -53,10 +53,12 @@ void db_close(struct db *db)
 	db->prepared_count = 0;
 }
 
-void db_close_idle(struct db *db, int64_t now_us)
+bool db_close_idle(struct db *db, int64_t now_us)
 {
-	if (db->conn && now_us - db->used_us > (int64_t)db->config->db_idle_s * 1000000)
-		db_close(db);
+	if (!db->conn || now_us - db->used_us <= (int64_t)db->config->db_idle_s * 1000000)
+		return false;
+	db_close(db);
+	return true;
 }
 
 void db_on_connect(struct db *db, bool (*check)(struct db *, void *), void *arg)

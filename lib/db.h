@@ -59,7 +59,7 @@ enum db_status db_begin(struct db *);
 enum db_status db_end(struct db *, bool commit);
 
 /* Close it when it has not been used for the configured time. */
-void db_close_idle(struct db *, int64_t now_us);
+bool db_close_idle(struct db *, int64_t now_us); /* true: it was closed now */
 void db_close(struct db *);
 
 /* Is this SQLSTATE a conflict with somebody else's transaction, worth trying again? */

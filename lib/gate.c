@@ -2,6 +2,8 @@
 #include "gate_private.h"
 
 #include <arpa/inet.h>
+#include <malloc.h>
+#include <semaphore.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +12,7 @@
 #include "reading.h"
 #include "timestamp.h"
 
-enum { BATCH_MAX = 64, COLUMNS_ADMIT = 14, COLUMNS_WRITE = 7 };
+enum { BATCH_MAX = 64, COLUMNS_ADMIT = 12, COLUMNS_WRITE = 7 };
 
 /* One request in the turnstile, as the statement's arrays want it. */
 struct gate_entry {
@@ -35,8 +37,8 @@ struct gate_entry {
 	struct request *request;
 	struct verdict *verdict;
 	struct gate_entry *next;
-	pthread_cond_t turn;
-	bool done;
+	sem_t turn;
+	bool done;                 /* else woken to lead */
 };
 
 static const struct db_stmt stmt_alive = { "alive", "SELECT gate.alive()", 0, 1 };
@@ -52,7 +54,8 @@ enum { SCHEMA_VERSION = 1 };
 /* The view's columns must be the field table's, in order: rows are read by position. */
 static bool schema_fits(struct db *db, void *arg)
 {
-	const struct resource *resource = arg;
+	struct gate *gate = arg;
+	const struct resource *resource = gate->resource;
 	struct arena *arena = arena_new();
 	struct db_error error;
 	PGresult *result = NULL;
@@ -73,6 +76,8 @@ static bool schema_fits(struct db *db, void *arg)
 		          "the database's schema is not the one this program knows; run postern migrate", NULL);
 	PQclear(result);
 	arena_free(arena);
+	if (fits && !atomic_exchange(&gate->connected, true))
+		atomic_store(&gate->refusals, true); /* a predecessor may have left some to be settled */
 	return fits;
 }
 
@@ -104,8 +109,8 @@ struct gate *gate_new(const struct config *config, const struct resource *resour
 	         "$10::text, $11::text, $12::text::jsonb, $13::text[], $14::bool, $15::int, $16::text[], $17::text::uuid, $18::text, "
 	         "$19::text, $20::text, $21::text, $22::bigint, $23::bytea, $24::bytea)", resource->name);
 	gate->write = (struct db_stmt){ "write", gate->write_sql, 24, COLUMNS_WRITE };
-	db_on_connect(gate->admit_db, schema_fits, (void *)(uintptr_t)resource);
-	db_on_connect(gate->write_db, schema_fits, (void *)(uintptr_t)resource);
+	db_on_connect(gate->admit_db, schema_fits, gate);
+	db_on_connect(gate->write_db, schema_fits, gate);
 	return gate;
 }
 
@@ -222,16 +227,6 @@ static void release(void *arg)
 	}
 }
 
-static void uuid_from(const PGresult *result, int row, int col, char out[37])
-{
-	const unsigned char *at = (const unsigned char *)PQgetvalue(result, row, col);
-
-	out[0] = '\0';
-	if (PQgetlength(result, row, col) == 16)
-		snprintf(out, 37, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", at[0], at[1], at[2], at[3],
-		         at[4], at[5], at[6], at[7], at[8], at[9], at[10], at[11], at[12], at[13], at[14], at[15]);
-}
-
 /* A text[] column as "a, b". */
 static const char *joined(struct arena *arena, const PGresult *result, int row, int col)
 {
@@ -254,18 +249,16 @@ static void take_row(struct gate_entry *e, const PGresult *result, int row)
 	v->status = db_get_int4(result, row, 1, 0);
 	v->reason = db_get_text(result, row, 2);
 	c->recognised = !PQgetisnull(result, row, 3);
-	uuid_from(result, row, 3, c->token_id);
-	c->token_name = db_get_text(result, row, 4);
-	c->account_id = db_get_int8(result, row, 5, 0);
-	c->rate_limit = db_get_int4(result, row, 6, 0);
-	c->remaining = db_get_int4(result, row, 7, 0);
-	c->reset_at_s = db_get_int8(result, row, 8, 0);
-	c->held = joined(e->request->arena, result, row, 9);
-	c->rank = db_get_int4(result, row, 10, 0);
-	v->total = db_get_int8(result, row, 11, -1);
-	if (!rows_read(result, row, 12, &v->rows))
+	c->account_id = db_get_int8(result, row, 3, 0);
+	c->rate_limit = db_get_int4(result, row, 4, 0);
+	c->remaining = db_get_int4(result, row, 5, 0);
+	c->reset_at_s = db_get_int8(result, row, 6, 0);
+	c->held = joined(e->request->arena, result, row, 7);
+	c->rank = db_get_int4(result, row, 8, 0);
+	v->total = db_get_int8(result, row, 9, -1);
+	if (!rows_read(result, row, 10, &v->rows))
 		v->db = DB_ERROR;
-	v->doc = db_get_text(result, row, 13);
+	v->doc = db_get_text(result, row, 11);
 	c->admitted = c->recognised && v->status != 401 && v->status != 403 && v->status != 429;
 }
 
@@ -322,44 +315,63 @@ static void run_batch(struct gate *gate, struct gate_entry **batch, size_t n)
 	}
 }
 
-/* Wait for a turn; whoever finds the gate free leads all that wait through it. */
+/* The first that wait, as one statement takes them. Under the lock. */
+static size_t take_batch(struct gate *gate, struct gate_entry *batch[BATCH_MAX])
+{
+	size_t n = 0;
+
+	while (gate->first && n < (size_t)gate->config->batch_max && n < BATCH_MAX) {
+		if (n && (gate->first->heavy || batch[0]->heavy))
+			break; /* a heavy action goes alone: two buckets are counted for one request at a time */
+		batch[n++] = gate->first;
+		gate->first = gate->first->next;
+	}
+	if (!gate->first)
+		gate->last = &gate->first;
+	return n;
+}
+
+/*
+ * Wait for a turn; whoever finds the gate free leads all that wait through it. The lead is handed on before those who came
+ * through are told, and each is woken once, by a semaphore of its own: with a lock between them they would queue up again.
+ */
 static void pass(struct gate *gate, struct gate_entry *e)
 {
-	pthread_cond_init(&e->turn, NULL);
+	struct gate_entry *batch[BATCH_MAX], *next;
+	bool lead;
+	size_t n;
+
+	sem_init(&e->turn, 0, 0);
 	pthread_mutex_lock(&gate->lock);
 	*gate->last = e;
 	gate->last = &e->next;
-	while (!e->done) {
-		struct gate_entry *batch[BATCH_MAX];
-		size_t n = 0;
-
-		if (gate->busy) {
-			pthread_cond_wait(&e->turn, &gate->lock);
-			continue;
-		}
-		gate->busy = true;
-		while (gate->first && n < (size_t)gate->config->batch_max && n < BATCH_MAX) {
-			if (n && (gate->first->heavy || batch[0]->heavy))
-				break; /* a heavy action goes alone: two buckets are counted for one request at a time */
-			batch[n++] = gate->first;
-			gate->first = gate->first->next;
-		}
-		if (!gate->first)
-			gate->last = &gate->first;
+	lead = !gate->busy;
+	gate->busy = true;
+	if (!lead) {
 		pthread_mutex_unlock(&gate->lock);
-		run_batch(gate, batch, n);
-		pthread_mutex_lock(&gate->lock);
-		gate->busy = false;
-		for (size_t i = 0; i < n; i++) {
-			batch[i]->done = true;
-			if (batch[i] != e)
-				pthread_cond_signal(&batch[i]->turn);
+		while (sem_wait(&e->turn) != 0) /* interrupted by a signal */
+			;
+		if (e->done) {
+			sem_destroy(&e->turn);
+			return;
 		}
-		if (gate->first) /* the next leader */
-			pthread_cond_signal(&gate->first->turn);
+		pthread_mutex_lock(&gate->lock);
 	}
+	n = take_batch(gate, batch);
 	pthread_mutex_unlock(&gate->lock);
-	pthread_cond_destroy(&e->turn);
+	run_batch(gate, batch, n);
+	pthread_mutex_lock(&gate->lock);
+	next = gate->first;
+	gate->busy = next != NULL;
+	pthread_mutex_unlock(&gate->lock);
+	if (next)
+		sem_post(&next->turn);
+	for (size_t i = 0; i < n; i++)
+		if (batch[i] != e) {
+			batch[i]->done = true;
+			sem_post(&batch[i]->turn);
+		}
+	sem_destroy(&e->turn);
 }
 
 /* The one version that If-None-Match names, so that SQL can answer 304; several are the reply's business. */
@@ -426,15 +438,18 @@ void gate_keep_house(struct gate *gate)
 {
 	int64_t now = timestamp_now();
 	int32_t open = 0;
+	bool closed;
 
 	/* counts of refusals are stated when their window is over, even when the token never comes back */
 	if (atomic_load(&gate->refusals) && run_plain(gate, &stmt_settle, &open) && open == 0)
 		atomic_store(&gate->refusals, false);
 	pthread_mutex_lock(&gate->write_lock);
-	db_close_idle(gate->write_db, now);
+	closed = db_close_idle(gate->write_db, now);
 	pthread_mutex_unlock(&gate->write_lock);
 	pthread_mutex_lock(&gate->lock);
 	if (!gate->busy)
-		db_close_idle(gate->admit_db, now);
+		closed |= db_close_idle(gate->admit_db, now);
 	pthread_mutex_unlock(&gate->lock);
+	if (closed)
+		malloc_trim(0); /* what a busy time took is given back */
 }

@@ -27,6 +27,7 @@ struct gate {
 	char write_sql[1024];
 	struct db_stmt write;
 	atomic_bool refusals;      /* some may have to be settled */
+	atomic_bool connected;     /* once at least */
 };
 
 /* Take the write connection; false when it was not free within db_timeout_ms. Give it back by unlocking write_lock. */

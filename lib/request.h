@@ -57,8 +57,6 @@ struct caller {
 	bool local;                /* the operator's CLI */
 	int rank;
 	int64_t account_id;
-	char token_id[37];
-	const char *token_name;
 	int rate_limit, remaining;
 	int64_t reset_at_s;
 	const char *held;          /* scopes, comma-separated, on 403 */

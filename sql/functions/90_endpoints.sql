@@ -227,8 +227,8 @@ CREATE FUNCTION @schema@.serve(
 	-- (p_match: the version a caller has of an object; of a list's cursor, the account it is bound to)
 	p_refused int[], p_refusal text[], p_later boolean[],  -- a refusal known before; whether the row comes in a statement of its own
 	p_request_id text[], p_method text[], p_path text[], p_action text[], p_agent text[], p_elapsed_us bigint[])
-RETURNS TABLE (n int, status int, reason text, token_id uuid, token_name text, account_id bigint, rate_limit int, remaining int,
-	reset_at bigint, held text[], rank int, total bigint, rows @rows@[], doc text)
+RETURNS TABLE (n int, status int, reason text, account_id bigint, rate_limit int, remaining int, reset_at bigint, held text[],
+	rank int, total bigint, rows @rows@[], doc text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $f$
 #variable_conflict use_column
 DECLARE
@@ -305,7 +305,7 @@ BEGIN
 		FROM answered a WHERE a.shown AND (NOT p_later[a.n] OR a.status NOT IN (200, 304))
 	)
 	SELECT a.n, a.status, coalesce(a.why, CASE a.status WHEN 400 THEN coalesce(p_refusal[a.n], 'cursor') ELSE p_refusal[a.n] END),
-		a.token_id, a.token_name, a.account_id,
+		a.account_id, -- null: the token is none of ours
 		coalesce(v_action.rate_limit, a.rate_limit), -- of the bucket that decided
 		CASE WHEN a.why = 'rate_limit' THEN 0 ELSE coalesce(v_action.remaining, CASE WHEN a.remaining > 0 THEN a.remaining WHEN a.remaining <= 0 THEN 0 END, gate.left_of(a.token_id, a.rate_limit, v_now))::int END,
 		ceil(date_part('epoch', coalesce(v_action.since, a.since, gate.window_of(a.token_id, v_now))))::bigint + 60,
