@@ -54,7 +54,7 @@ LIB_SRC := $(wildcard lib/*.c)
 CGI_SRC := $(wildcard cgi/*.c)
 CLI_SRC := $(wildcard cli/*.c)
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
-API_TESTS := $(wildcard tests/api/*.test.mjs tests/cli/*.test.mjs tests/sql/*.test.mjs tests/install/*.test.mjs)
+API_TESTS := $(wildcard tests/api/*.test.mjs tests/cli/*.test.mjs tests/sql/*.test.mjs tests/install/*.test.mjs tests/bench/*.test.mjs)
 # The same suite through Apache: all but what is about one web server's own configuration, or about none.
 APACHE_TESTS := $(filter-out $(patsubst %,tests/api/%.test.mjs,apache doctor dropin import import-apache panel),$(wildcard tests/api/*.test.mjs))
 # What the API tests asked and got is kept for those that hold it against the API's description.
@@ -119,7 +119,7 @@ lint: ## Banned calls, leftovers, and both compilers with warnings as errors
 	@scripts/deps lint
 	@tests/lint/run
 	@for cc in gcc clang; do echo "lint: $$cc"; \
-		for f in $(LIB_SRC) $(CGI_SRC) $(CLI_SRC) $(UNIT_SRC) $(FUZZ_SRC); do \
+		for f in $(LIB_SRC) $(CGI_SRC) $(CLI_SRC) $(UNIT_SRC) $(FUZZ_SRC) $(wildcard tests/bench/*.c); do \
 			$$cc -fsyntax-only -Werror -O0 -std=c11 $(WARN) $(CPPFLAGS_ALL) $$f || exit 1; done; done
 
 check-asan: ## Every test against binaries built with ASan and UBSan

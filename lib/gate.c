@@ -8,11 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "http.h"
 #include "log.h"
 #include "reading.h"
 #include "timestamp.h"
 
-enum { BATCH_MAX = 64, COLUMNS_ADMIT = 12, COLUMNS_WRITE = 7 };
+enum { BATCH_MAX = 64, ARRAYS = 25, COLUMNS_ADMIT = 12, COLUMNS_WRITE = 7 };
 
 /* One request in the turnstile, as the statement's arrays want it. */
 struct gate_entry {
@@ -31,7 +32,7 @@ struct gate_entry {
 	int32_t early;
 	const char *early_reason;
 	bool later;
-	const char *request_id, *method, *path, *action, *agent;
+	const char *request_id, *object, *method, *path, *action, *agent;
 	int64_t elapsed_us;
 	/* and the way back */
 	struct request *request;
@@ -102,8 +103,8 @@ struct gate *gate_new(const struct config *config, const struct resource *resour
 	snprintf(gate->admit_sql, sizeof gate->admit_sql,
 	         "SELECT * FROM %s.serve($1::text[], $2::bytea[], $3::text[], $4::bool[], $5::text[], $6::bool[], $7::int[], $8::bool[], "
 	         "$9::bool[], $10::bool[], $11::text[], $12::text[], $13::int[], $14::text[], $15::text[], $16::int[], $17::text[], "
-	         "$18::bool[], $19::text[], $20::text[], $21::text[], $22::text[], $23::text[], $24::bigint[])", resource->name);
-	gate->admit = (struct db_stmt){ "admit", gate->admit_sql, 24, COLUMNS_ADMIT };
+	         "$18::bool[], $19::text[], $20::text[], $21::text[], $22::text[], $23::text[], $24::text[], $25::bigint[])", resource->name);
+	gate->admit = (struct db_stmt){ "admit", gate->admit_sql, ARRAYS, COLUMNS_ADMIT };
 	snprintf(gate->write_sql, sizeof gate->write_sql,
 	         "SELECT * FROM %s.write($1::text, $2::bytea, $3::text::inet, $4::bool, $5::text, $6::bool, $7::int, $8::bool, $9::bool, "
 	         "$10::text, $11::text, $12::text::jsonb, $13::text[], $14::bool, $15::int, $16::text[], $17::text::uuid, $18::text, "
@@ -140,11 +141,12 @@ static const struct { enum kind kind; size_t offset; } columns[] = {
 	{ K_INT, offsetof(struct gate_entry, limit) },      { K_TEXT, offsetof(struct gate_entry, args) },
 	{ K_TEXT, offsetof(struct gate_entry, match) },     { K_INT, offsetof(struct gate_entry, early) },
 	{ K_TEXT, offsetof(struct gate_entry, early_reason) }, { K_BOOL, offsetof(struct gate_entry, later) },
-	{ K_TEXT, offsetof(struct gate_entry, request_id) },{ K_TEXT, offsetof(struct gate_entry, method) },
-	{ K_TEXT, offsetof(struct gate_entry, path) },      { K_TEXT, offsetof(struct gate_entry, action) },
-	{ K_TEXT, offsetof(struct gate_entry, agent) },     { K_LONG, offsetof(struct gate_entry, elapsed_us) },
+	{ K_TEXT, offsetof(struct gate_entry, request_id) },{ K_TEXT, offsetof(struct gate_entry, object) },
+	{ K_TEXT, offsetof(struct gate_entry, method) },    { K_TEXT, offsetof(struct gate_entry, path) },
+	{ K_TEXT, offsetof(struct gate_entry, action) },    { K_TEXT, offsetof(struct gate_entry, agent) },
+	{ K_LONG, offsetof(struct gate_entry, elapsed_us) },
 };
-#define ARRAYS (sizeof columns / sizeof *columns)
+_Static_assert(sizeof columns / sizeof *columns == ARRAYS, "one array for each parameter of serve");
 
 static void add_net32(struct buf *out, int32_t n)
 {
@@ -402,7 +404,8 @@ void gate_admit(struct gate *gate, struct request *r, bool later, struct verdict
 		.own = route->flags & R_OWN, .heavy = route->bucket == RATE_ACTION,
 		.early = r->failure.set ? error_info(r->failure.code)->status : 0,
 		.early_reason = r->failure.set ? (r->failure.reason ? r->failure.reason : error_info(r->failure.code)->code) : NULL,
-		.later = later || !reads, .request_id = r->request_id, .method = r->method_name, .path = r->uri,
+		.later = later || !reads, .request_id = r->request_id,
+		.object = r->id ? http_scrub(r->arena, r->id, strlen(r->id)) : NULL, .method = r->method_name, .path = r->uri,
 		.action = route->audit, .agent = r->user_agent, .elapsed_us = request_elapsed_us(r), .request = r, .verdict = v
 	};
 

@@ -23,19 +23,80 @@ LANGUAGE sql IMMUTABLE AS $$
 		THEN format(' and %s more', total - cardinality(names)) ELSE '' END, '')
 $$;
 
--- Everything the gate knows of a key, joined.
-CREATE VIEW gate.bearer AS
-SELECT k.key_id, k.digest, k.expires_at AS key_expires_at,
-       t.id AS token_id, t.name AS token_name, t.account_id, t.scopes, t.deny, t.allowed_ips, t.rate_limit, t.action_limit,
+-- How a token stands: it, its owner, their roles, its account. postern.standings keeps this, a row a token.
+CREATE VIEW gate.standing AS
+SELECT t.id AS token_id, t.name AS token_name, t.account_id, t.scopes, t.deny, t.allowed_ips, t.rate_limit, t.action_limit,
        t.expires_at, t.revoked_at, u.id AS user_id, u.username, u.account_id AS user_account_id, u.status AS user_status,
        r.rank AS owner_rank, least(r.rank, c.rank) AS rank, r.scopes AS role_scopes, c.scopes AS cap_scopes,
        a.status AS account_status
-FROM postern.keys k
-JOIN postern.tokens t ON t.account_id = k.account_id AND t.id = k.token_id
+FROM postern.tokens t
 JOIN postern.users u ON u.id = t.user_id
 JOIN postern.roles r ON r.name = u.role
 LEFT JOIN postern.roles c ON c.name = t.role
 LEFT JOIN postern.accounts a ON a.id = t.account_id AND t.account_id > 0;
+ALTER VIEW gate.standing SET (security_invoker = true);
+GRANT SELECT ON gate.standing TO postern_operator;
+
+-- Bring the standings of some tokens up to date. Their rows are locked first and looked at by a statement of its own, so
+-- that of two changes at once the second sees the first.
+CREATE FUNCTION gate.stand(p_tokens uuid[]) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM FROM postern.standings s WHERE s.token_id = ANY (p_tokens) ORDER BY s.token_id FOR UPDATE;
+	INSERT INTO postern.standings SELECT s.* FROM gate.standing s WHERE s.token_id = ANY (p_tokens) ORDER BY s.token_id
+	ON CONFLICT (token_id) DO UPDATE SET
+		(token_name, account_id, scopes, deny, allowed_ips, rate_limit, action_limit, expires_at, revoked_at, user_id, username,
+		 user_account_id, user_status, owner_rank, rank, role_scopes, cap_scopes, account_status) =
+		(excluded.token_name, excluded.account_id, excluded.scopes, excluded.deny, excluded.allowed_ips, excluded.rate_limit,
+		 excluded.action_limit, excluded.expires_at, excluded.revoked_at, excluded.user_id, excluded.username,
+		 excluded.user_account_id, excluded.user_status, excluded.owner_rank, excluded.rank, excluded.role_scopes,
+		 excluded.cap_scopes, excluded.account_status);
+END $$;
+-- After each change of what a standing is made of. A new token's owner, roles and account are locked against change until it
+-- is committed: whoever changes one of them then sees the token.
+CREATE FUNCTION gate.token_stands() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF TG_OP = 'INSERT' OR NEW.role IS DISTINCT FROM OLD.role OR NEW.account_id <> OLD.account_id OR NEW.user_id <> OLD.user_id THEN
+		PERFORM FROM postern.users u WHERE u.id = NEW.user_id FOR SHARE;
+		PERFORM FROM postern.roles r WHERE r.name = NEW.role OR r.name = (SELECT u.role FROM postern.users u WHERE u.id = NEW.user_id)
+		ORDER BY r.name FOR SHARE;
+		PERFORM FROM postern.accounts a WHERE a.id = NEW.account_id FOR SHARE;
+	END IF;
+	PERFORM gate.stand(ARRAY[NEW.id]);
+	RETURN NULL;
+END $$;
+CREATE FUNCTION gate.user_stands() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	IF NEW.role <> OLD.role THEN
+		PERFORM FROM postern.roles r WHERE r.name = NEW.role FOR SHARE;
+	END IF;
+	PERFORM gate.stand(ARRAY(SELECT t.id FROM postern.tokens t WHERE t.user_id = NEW.id));
+	RETURN NULL;
+END $$;
+CREATE FUNCTION gate.role_stands() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM gate.stand(ARRAY(SELECT t.id FROM postern.tokens t WHERE t.role = NEW.name
+		UNION SELECT t.id FROM postern.users u JOIN postern.tokens t ON t.user_id = u.id WHERE u.role = NEW.name));
+	RETURN NULL;
+END $$;
+CREATE FUNCTION gate.account_stands() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM gate.stand(ARRAY(SELECT t.id FROM postern.tokens t WHERE t.account_id = NEW.id));
+	RETURN NULL;
+END $$;
+CREATE TRIGGER stands AFTER INSERT OR UPDATE ON postern.tokens FOR EACH ROW EXECUTE FUNCTION gate.token_stands();
+CREATE TRIGGER stands AFTER UPDATE ON postern.users FOR EACH ROW EXECUTE FUNCTION gate.user_stands();
+CREATE TRIGGER stands AFTER UPDATE OF name, base, scopes ON postern.roles FOR EACH ROW EXECUTE FUNCTION gate.role_stands();
+CREATE TRIGGER stands AFTER UPDATE OF status ON postern.accounts FOR EACH ROW EXECUTE FUNCTION gate.account_stands();
+
+-- Everything the gate knows of a key.
+CREATE VIEW gate.bearer AS
+SELECT k.key_id, k.digest, k.expires_at AS key_expires_at, s.*
+FROM postern.keys k JOIN postern.standings s ON s.token_id = k.token_id;
 GRANT SELECT ON gate.bearer TO postern_gate;
 ALTER VIEW gate.bearer SET (security_invoker = true);
 
@@ -483,4 +544,10 @@ BEGIN
 END $$;
 ALTER FUNCTION gate.record(text, bytea, inet, uuid, bigint, text, text, text, text, int, text, bigint, text) OWNER TO postern_gate;
 ALTER FUNCTION gate.settle() OWNER TO postern_gate;
+ALTER FUNCTION gate.token_stands() OWNER TO postern_operator;
+ALTER FUNCTION gate.user_stands() OWNER TO postern_operator;
+ALTER FUNCTION gate.role_stands() OWNER TO postern_operator;
+ALTER FUNCTION gate.account_stands() OWNER TO postern_operator;
+-- those that a change met while there were no triggers
+SELECT gate.stand(ARRAY(SELECT token_id FROM (TABLE gate.standing EXCEPT TABLE postern.standings) x));
 ALTER FUNCTION gate.keep(text, bytea, bytea, bytea, int, text, text) OWNER TO postern_gate;

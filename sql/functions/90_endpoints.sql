@@ -226,7 +226,7 @@ CREATE FUNCTION @schema@.serve(
 	p_op text[], p_id text[], p_limit int[], p_args text[], p_match text[],         -- what is read; p_op '' reads nothing
 	-- (p_match: the version a caller has of an object; of a list's cursor, the account it is bound to)
 	p_refused int[], p_refusal text[], p_later boolean[],  -- a refusal known before; whether the row comes in a statement of its own
-	p_request_id text[], p_method text[], p_path text[], p_action text[], p_agent text[], p_elapsed_us bigint[])
+	p_request_id text[], p_object text[], p_method text[], p_path text[], p_action text[], p_agent text[], p_elapsed_us bigint[])
 RETURNS TABLE (n int, status int, reason text, account_id bigint, rate_limit int, remaining int, reset_at bigint, held text[],
 	rank int, total bigint, rows @rows@[], doc text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $f$
@@ -268,19 +268,15 @@ BEGIN
 		WHERE r.token_id = g.token_id AND (r.window_start <= v_ago OR r.used < g.rate_limit) AND NOT coalesce(v_action.spent, false)
 		RETURNING r.token_id, g.calls, r.used - g.calls AS used, r.window_start
 	),
-	-- Each of a token's requests in its order: exactly the surplus is refused. A status, or null where something is to be read.
+	-- Each of a token's requests in its order: exactly the surplus is refused.
 	judged AS MATERIALIZED (
-		SELECT p.*, p.rank = 3 AND p.account_id = 0 AS unbound,
-			CASE WHEN p.why IS NOT NULL THEN gate.status_of(p.why) WHEN p_refused[p.n] IS NOT NULL THEN p_refused[p.n]
-				WHEN p_op[p.n] IN ('next', 'list') AND p_match[p.n] <> p.account_id::text THEN 400 -- the cursor of another account
-				WHEN p_op[p.n] = '' THEN 200 END AS early
-		FROM (SELECT a.*, c.window_start AS since, a.rate_limit - c.used - c.place AS remaining,
-				CASE WHEN a.refusal IS NOT NULL THEN a.refusal WHEN v_action.spent THEN 'action_limit'
-					WHEN c.token_id IS NULL OR c.used + c.place > a.rate_limit THEN 'rate_limit' END AS why
-			FROM asked a LEFT JOIN LATERAL (SELECT c.*, CASE WHEN c.calls = 1 THEN 1
-				ELSE (SELECT count(*) FROM asked o WHERE o.token_id = a.token_id AND o.refusal IS NULL AND o.n <= a.n) END AS place
-				FROM counted c WHERE c.token_id = a.token_id) c ON true) p
-		ORDER BY p.token_id, p.why, p.n -- the order in which refusals are counted: one everywhere, as above
+		SELECT a.*, a.rank = 3 AND a.account_id = 0 AS unbound, c.window_start AS since, a.rate_limit - c.used - c.place AS remaining,
+			CASE WHEN a.refusal IS NOT NULL THEN a.refusal WHEN v_action.spent THEN 'action_limit'
+				WHEN c.token_id IS NULL OR c.used + c.place > a.rate_limit THEN 'rate_limit' END AS why
+		FROM asked a LEFT JOIN LATERAL (SELECT c.*, CASE WHEN c.calls = 1 THEN 1
+			ELSE (SELECT count(*) FROM asked o WHERE o.token_id = a.token_id AND o.refusal IS NULL AND o.n <= a.n) END AS place
+			FROM counted c WHERE c.token_id = a.token_id) c ON true
+		ORDER BY a.token_id, why, a.n -- in which refusals are counted: one order everywhere, as above
 	),
 	found AS MATERIALIZED (
 		@reading@
@@ -297,14 +293,13 @@ BEGIN
 			object_id, method, path, status, outcome, reason, duration_us, ip, user_agent)
 		SELECT a.tenant, v_now, p_request_id[a.n]::uuid, 'token', a.token_id, a.token_name, a.user_id, a.username,
 			split_part(p_action[a.n], '.', 1), split_part(p_action[a.n], '.', 2),
-			CASE WHEN p_op[a.n] IN ('next', 'page', 'list') THEN NULL -- a token is no id: as http_scrub
-				WHEN length(p_id[a.n]) < 50 THEN p_id[a.n] ELSE regexp_replace(p_id[a.n], '\w{50,}', '***', 'g') END,
+			p_object[a.n],
 			p_method[a.n], p_path[a.n], a.status, gate.outcome(a.status),
-			coalesce(a.why, CASE a.status WHEN 400 THEN coalesce(p_refusal[a.n], 'cursor') ELSE p_refusal[a.n] END),
+			coalesce(a.why, p_refusal[a.n], CASE a.status WHEN 400 THEN 'cursor' END),
 			p_elapsed_us[a.n] + (date_part('epoch', clock_timestamp() - v_begin) * 1000000)::bigint, p_ip[a.n]::inet, p_agent[a.n]
 		FROM answered a WHERE a.shown AND (NOT p_later[a.n] OR a.status NOT IN (200, 304))
 	)
-	SELECT a.n, a.status, coalesce(a.why, CASE a.status WHEN 400 THEN coalesce(p_refusal[a.n], 'cursor') ELSE p_refusal[a.n] END),
+	SELECT a.n, a.status, coalesce(a.why, p_refusal[a.n], CASE a.status WHEN 400 THEN 'cursor' END),
 		a.account_id, -- null: the token is none of ours
 		coalesce(v_action.rate_limit, a.rate_limit), -- of the bucket that decided
 		CASE WHEN a.why = 'rate_limit' THEN 0 ELSE coalesce(v_action.remaining, CASE WHEN a.remaining > 0 THEN a.remaining WHEN a.remaining <= 0 THEN 0 END, gate.left_of(a.token_id, a.rate_limit, v_now))::int END,
@@ -399,17 +394,20 @@ END $f$;
 	template := replace(template, '@reading@', CASE WHEN e.base_table IS NULL THEN 'SELECT 1' ELSE $t$SELECT r.* FROM (SELECT
 			array_agg(s.n) FILTER (WHERE NOT s.unbound) AS tenants, array_agg(s.account_id) FILTER (WHERE NOT s.unbound) AS accounts,
 			array_agg(s.n) FILTER (WHERE s.unbound) AS operators
-			FROM judged s WHERE s.early IS NULL AND p_op[s.n] IN ('next', 'page', 'list', 'get')) x, LATERAL (
+			FROM judged s WHERE s.why IS NULL AND p_refused[s.n] IS NULL AND p_op[s.n] IN ('next', 'page', 'list', 'get')
+			AND (p_match[s.n] IS NULL OR p_op[s.n] = 'get' OR p_match[s.n] = s.account_id::text)) x, -- no cursor of another account
+			LATERAL (
 			SELECT * FROM @schema@.tenant_read(x.tenants, x.accounts, p_op, p_id, p_limit, p_args) WHERE x.tenants IS NOT NULL
 			UNION ALL
 			SELECT * FROM @schema@.operator_read(x.operators, NULL, p_op, p_id, p_limit, p_args) WHERE x.operators IS NOT NULL) r$t$ END);
-	template := replace(template, '@status@', CASE WHEN e.base_table IS NULL THEN 'coalesce(s.early, 200)'
-		ELSE $t$CASE WHEN s.early IS NOT NULL THEN s.early WHEN p_op[s.n] <> 'get' THEN 200 WHEN d.version IS NULL THEN 404
-				WHEN p_match[s.n] IN (d.version, '*') THEN 304 ELSE 200 END$t$ END);
+	template := replace(template, '@status@', 'CASE WHEN s.why IS NOT NULL THEN gate.status_of(s.why) WHEN p_refused[s.n] IS NOT NULL THEN p_refused[s.n]'
+		|| CASE WHEN e.base_table IS NULL THEN '' ELSE $t$
+				WHEN p_op[s.n] = 'get' THEN CASE WHEN d.version IS NULL THEN 404 WHEN p_match[s.n] IN (d.version, '*') THEN 304 ELSE 200 END
+				WHEN d.n IS NULL AND p_op[s.n] IN ('next', 'list') THEN 400$t$ END || ' ELSE 200 END');
 	template := replace(template, '@tenant@', CASE WHEN e.base_table IS NULL THEN 's.account_id'
 		ELSE $t$CASE WHEN s.unbound AND p_op[s.n] = 'get' THEN coalesce(d.tenant, s.account_id) ELSE s.account_id END$t$ END);
 	template := replace(template, '@columns@', CASE WHEN e.base_table IS NULL THEN 'NULL::bigint AS total, NULL::text[] AS rows' ELSE 'd.total, d.rows' END
-		|| ', ' || CASE WHEN reads IS NULL THEN 'NULL::text AS doc' ELSE $t$CASE WHEN s.early IS NOT NULL OR p_op[s.n] IN ('next', 'page', 'list', 'get') THEN NULL
+		|| ', ' || CASE WHEN reads IS NULL THEN 'NULL::text AS doc' ELSE $t$CASE WHEN s.why IS NOT NULL OR p_refused[s.n] IS NOT NULL OR p_op[s.n] IN ('', 'next', 'page', 'list', 'get') THEN NULL
 				WHEN s.unbound THEN @schema@.operator_call(gate.caller(gate.recognise(p_key[s.n], p_digest[s.n]), p_ip[s.n]::inet, p_request_id[s.n]::uuid), p_op[s.n], p_args[s.n]::jsonb)::text
 				ELSE @schema@.tenant_call(gate.caller(gate.recognise(p_key[s.n], p_digest[s.n]), p_ip[s.n]::inet, p_request_id[s.n]::uuid), p_op[s.n], p_args[s.n]::jsonb)::text END AS doc$t$ END);
 	template := replace(template, '@from@', CASE WHEN e.base_table IS NULL THEN 'judged s' ELSE 'judged s LEFT JOIN found d ON d.n = s.n' END);

@@ -346,7 +346,7 @@ test('a call with a forged digest reads nothing, changes nothing and writes no r
 	for (const digest of [`decode(repeat('00', 32), 'hex')`, `decode(repeat('00', 64), 'hex')`, `''::bytea`, 'NULL::bytea', `decode(repeat('ab', 32), 'hex')`]) {
 		const served = s.psql(`SELECT status, reason, rows IS NULL, doc IS NULL, account_id IS NULL FROM domains.serve(ARRAY['${key}'], ARRAY[${digest}], ARRAY['127.0.0.1'], ARRAY[false],
 			ARRAY['domains:read'], ARRAY[false], ARRAY[1], ARRAY[false], ARRAY[false], ARRAY[false], ARRAY['page'], ARRAY['0'], ARRAY[20], ARRAY[NULL::text], ARRAY[NULL::text],
-			ARRAY[NULL::int], ARRAY[NULL::text], ARRAY[false], ARRAY['${randomUUID()}'], ARRAY['GET'], ARRAY['/'], ARRAY['domain.list'], ARRAY[NULL::text], ARRAY[0::bigint])`, 'postern_domains');
+			ARRAY[NULL::int], ARRAY[NULL::text], ARRAY[false], ARRAY['${randomUUID()}'], ARRAY[NULL::text], ARRAY['GET'], ARRAY['/'], ARRAY['domain.list'], ARRAY[NULL::text], ARRAY[0::bigint])`, 'postern_domains');
 		assert.equal(served, '401|unknown|t|t|t');
 		denied(`SELECT * FROM domains.write('${key}', ${digest}, '127.0.0.1', false, 'domains:write', false, 1, false, false, 'delete', '${a.rows.domains[0].id}', '{}', NULL, false, 204, NULL,
 			'${randomUUID()}', 'DELETE', '/', 'domain.delete', NULL, 0, NULL, NULL)`, 'postern_domains', /unknown/);
