@@ -268,7 +268,7 @@ function tools() {
 }
 
 const { values: options } = parseArgs({ options: {
-	update: { type: 'boolean' }, counts: { type: 'string' }, baseline: { type: 'string', default: path.join(import.meta.dirname, 'baseline.json') } } });
+	update: { type: 'boolean' }, counts: { type: 'string' }, baseline: { type: 'string', default: path.join(root, 'tests/bench/baseline.json') } } });
 const read = (file) => JSON.parse(fs.readFileSync(file, 'utf8'));
 
 let result;

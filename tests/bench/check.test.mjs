@@ -5,6 +5,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after, test } from 'node:test';
+import { root } from '../api/harness.mjs';
 import { median } from './check-compare.mjs';
 
 const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'bench-check-'));
@@ -20,7 +21,7 @@ function check(counts, baseline, ...more) {
 			fs.writeFileSync(file, JSON.stringify(content));
 		args.push(`--${name}`, file);
 	}
-	return spawnSync(process.execPath, [path.join(import.meta.dirname, 'check.mjs'), ...args, ...more], { encoding: 'utf8' });
+	return spawnSync(process.execPath, [path.join(root, 'tests/bench/check.mjs'), ...args, ...more], { encoding: 'utf8' });
 }
 
 test('equal counts and such within the tolerance pass', () => {
