@@ -41,8 +41,9 @@ export POSTERN_BUILD := $(BUILD)
 CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
 PKGS := libpq json-c libcrypto uuid libidn2
 WARN := -Wall -Wextra -Wshadow -Wformat=2 -Wno-missing-field-initializers
-DEFINES := -D_GNU_SOURCE -DPOSTERN_VERSION='"$(VERSION)"' -DPOSTERN_DATADIR='"$(datadir)/postern"'
-CPPFLAGS_ALL = -Ilib $(DEFINES) $(shell pkg-config --cflags $(PKGS)) $(CPPFLAGS)
+DEFINES := -D_GNU_SOURCE -DPOSTERN_VERSION='"$(VERSION)"' -DPOSTERN_DATADIR='"$(datadir)/postern"' \
+	-DPOSTERN_LIBEXECDIR='"$(libexecdir)/postern"'
+CPPFLAGS_ALL = -Ilib -Iworker $(DEFINES) $(shell pkg-config --cflags $(PKGS)) $(CPPFLAGS)
 CFLAGS_ALL = -std=c11 -g $(OPTIMISE) $(HARDEN) $(WARN) -fPIE -pthread $(CFLAGS)
 LDFLAGS_ALL = $(OPTIMISE) -pie -pthread -Wl,-z,relro,-z,now,--as-needed $(LDFLAGS)
 LIBS = -lfcgi $(shell pkg-config --libs $(PKGS))
@@ -53,6 +54,7 @@ LIB := $(BUILD)/lib/libpostern.a
 LIB_SRC := $(wildcard lib/*.c)
 CGI_SRC := $(wildcard cgi/*.c)
 CLI_SRC := $(wildcard cli/*.c)
+WORKER_SRC := $(wildcard worker/*.c worker/actions/*.c)
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 API_TESTS := $(wildcard tests/api/*.test.mjs tests/cli/*.test.mjs tests/sql/*.test.mjs tests/install/*.test.mjs tests/bench/*.test.mjs)
 # The same suite through Apache: all but what is about one web server's own configuration, or about none.
@@ -63,6 +65,7 @@ EXCHANGES := $(CURDIR)/$(BUILD)/test/exchanges
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 CGI := $(CGI_SRC:cgi/%.c=$(BUILD)/cgi/%)
 CLI := $(if $(CLI_SRC),$(BUILD)/cli/postern)
+WORKER := $(if $(WORKER_SRC),$(BUILD)/worker/posternd)
 UNIT := $(UNIT_SRC:tests/unit/%.c=$(BUILD)/tests/unit/%)
 NGINX := $(if $(CLI_SRC),$(BUILD)/nginx/postern-server.conf $(BUILD)/nginx/postern-server-v1.conf)
 MAN := $(wildcard docs/*.[158])
@@ -83,7 +86,7 @@ help: ## This list
 deps: ## Install the Debian 12 packages that are missing (nothing is started or removed); fetch Swagger UI
 	@scripts/deps test
 
-all: $(LIB) $(CGI) $(CLI) $(NGINX) $(BUILD)/web/index.html ## Build library, endpoint binaries, CLI and web server snippets
+all: $(LIB) $(CGI) $(CLI) $(WORKER) $(NGINX) $(BUILD)/web/index.html ## Build library, endpoint binaries, CLI, worker and web server snippets
 
 run: ## Install, build and run a private stack below run/ until Ctrl-C
 	@scripts/deps run
@@ -119,7 +122,7 @@ lint: ## Banned calls, leftovers, and both compilers with warnings as errors
 	@scripts/deps lint
 	@tests/lint/run
 	@for cc in gcc clang; do echo "lint: $$cc"; \
-		for f in $(LIB_SRC) $(CGI_SRC) $(CLI_SRC) $(UNIT_SRC) $(FUZZ_SRC) $(wildcard tests/bench/*.c); do \
+		for f in $(LIB_SRC) $(CGI_SRC) $(CLI_SRC) $(WORKER_SRC) $(UNIT_SRC) $(FUZZ_SRC) $(wildcard tests/bench/*.c); do \
 			$$cc -fsyntax-only -Werror -O0 -std=c11 $(WARN) $(CPPFLAGS_ALL) $$f || exit 1; done; done
 
 check-asan: ## Every test against binaries built with ASan and UBSan
@@ -175,6 +178,9 @@ install: all ## Install below PREFIX (DESTDIR is respected)
 	install -d $(DESTDIR)$(bindir) $(DESTDIR)$(libexecdir)/postern/cgi $(DESTDIR)$(datadir)/postern $(DESTDIR)$(sysconfdir)/postern
 	install -m 755 $(CLI) $(DESTDIR)$(bindir)/
 	install -m 755 $(CGI) $(DESTDIR)$(libexecdir)/postern/cgi/
+	install -d $(DESTDIR)$(libexecdir)/postern/actions
+	install -m 755 $(WORKER) $(DESTDIR)$(libexecdir)/postern/
+	for k in $$($(WORKER) --kinds); do ln -sf ../posternd $(DESTDIR)$(libexecdir)/postern/actions/$$k || exit 1; done
 	find sql -type f -exec install -D -m 644 {} $(DESTDIR)$(datadir)/postern/{} \;
 	install -d $(DESTDIR)$(datadir)/postern/nginx $(DESTDIR)$(datadir)/postern/web/swagger-ui
 	install -m 644 $(BUILD)/web/*.* $(DESTDIR)$(datadir)/postern/web/
@@ -268,6 +274,14 @@ $(BUILD)/cli/postern: $(call objects,$(CLI_SRC) $(CGI_SRC)) $(LIB)
 	@mkdir -p $(@D)
 	@echo '  LD    $@'
 	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) $(CLI_LIBS)
+
+# Each kind of job is a link to it in the actions folder.
+$(BUILD)/worker/posternd: $(call objects,$(WORKER_SRC)) $(LIB)
+	@mkdir -p $(@D)
+	@echo '  LD    $@'
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+	$(Q)rm -rf $(BUILD)/actions && mkdir -p $(BUILD)/actions
+	$(Q)for k in $$($@ --kinds); do ln -s ../worker/posternd $(BUILD)/actions/$$k || exit 1; done
 
 $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(LIB)
 	@mkdir -p $(@D)

@@ -10,6 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifndef POSTERN_LIBEXECDIR
+#define POSTERN_LIBEXECDIR "/usr/libexec/postern"
+#endif
 #ifndef POSTERN_DATADIR
 #define POSTERN_DATADIR "/usr/share/postern"
 #endif
@@ -17,12 +20,12 @@
 #define FILE_BYTES_MAX ((size_t)64 << 10)
 #define TEXT_BYTES_MAX 1024
 
-enum type { DSN, PATH, PREFIX, ROLE, SWITCH, NUMBER, FORMAT };
+enum type { DSN, PATH, PREFIX, ROLE, SWITCH, NUMBER, FORMAT, CHOICE, COMMAND };
 
 struct setting {
 	const char *name;
 	enum type type;
-	const char *unit; /* of a number */
+	const char *unit; /* of a number; of a choice, the words there are */
 	long min, max;    /* of a number */
 	const char *preset;
 	const char *about;
@@ -69,6 +72,18 @@ static const struct setting settings[] = {
 	  "Well-formed but unknown tokens taken from one client address", AT(unknown_token_limit) },
 	{ "log_format", FORMAT, "", 0, 0, "text",
 	  "Form of log lines", AT(log_format) },
+	{ "worker_dir", PATH, "", 0, 0, "/var/lib/postern",
+	  "What posternd keeps on disk: locks of running jobs, its key", AT(worker_dir) },
+	{ "worker_jobs", NUMBER, "", 1, 64, "4",
+	  "Jobs that posternd runs at once", AT(worker_jobs) },
+	{ "actions_dir", PATH, "", 0, 0, POSTERN_LIBEXECDIR "/actions",
+	  "Folder of the actions that come with Postern", AT(actions_dir) },
+	{ "local_actions_dir", PATH, "", 0, 0, "/etc/postern/actions",
+	  "Folder of the administrator's own actions, which go before those of the same name", AT(local_actions_dir) },
+	{ "unix_users", CHOICE, "adopt create none", 0, 0, "adopt",
+	  "An account's Unix user: adopt (it must exist), create (useradd), none (a folder only, which belongs to posternd)", AT(unix_users) },
+	{ "home_dir", PATH, "", 0, 0, "/home",
+	  "Folder that new accounts' homes are in", AT(home_dir) },
 };
 #define SETTINGS (sizeof settings / sizeof *settings)
 
@@ -86,7 +101,7 @@ static void *member(const struct config *c, const struct setting *s)
 
 static bool is_text(enum type type)
 {
-	return type == DSN || type == PATH || type == PREFIX || type == ROLE;
+	return type == DSN || type == PATH || type == PREFIX || type == ROLE || type == CHOICE || type == COMMAND;
 }
 
 static bool complain(const struct source *from, const char *name, const char *remedy)
@@ -108,6 +123,8 @@ static void describe(const struct setting *s, char *out, size_t size)
 	case ROLE:   snprintf(out, size, "1 to 32 of a-z 0-9 _, starting with a letter"); break;
 	case SWITCH: snprintf(out, size, "on or off"); break;
 	case FORMAT: snprintf(out, size, "text or json"); break;
+	case CHOICE: snprintf(out, size, "one of: %s", s->unit); break;
+	case COMMAND: snprintf(out, size, "a program by its absolute path, with its arguments; no shell reads it"); break;
 	case NUMBER:
 		snprintf(out, size, "a whole number%s%s from %ld to %ld", *s->unit ? " of " : "", s->unit, s->min, s->max);
 		break;
@@ -138,6 +155,16 @@ static bool is_switch(const char *text, bool *on)
 	return *on || !strcmp(text, "off") || !strcmp(text, "false") || !strcmp(text, "no");
 }
 
+static bool is_one_of(const char *words, const char *text)
+{
+	size_t len = strlen(text);
+
+	for (const char *at = words; *at; at += strcspn(at, " "), at += *at == ' ')
+		if (strcspn(at, " ") == len && strncmp(at, text, len) == 0)
+			return len > 0;
+	return false;
+}
+
 static bool store_text(char **where, const char *text)
 {
 	char *copy = strdup(text);
@@ -155,6 +182,8 @@ static bool set(struct config *c, const struct setting *s, const char *value, co
 	switch (s->type) {
 	case DSN:    fits = (!*value && !*s->preset) || (*value && is_dsn(value)); break;
 	case PATH:   fits = *value == '/'; break;
+	case COMMAND: fits = *value == '/'; break;
+	case CHOICE: fits = is_one_of(s->unit, value); break;
 	case PREFIX: fits = is_word(value, 2, 10, ""); break;
 	case ROLE:   fits = is_word(value, 1, 32, "_"); break;
 	case SWITCH: fits = is_switch(value, member(c, s)); break;
@@ -421,6 +450,8 @@ void config_print(const struct config *c, FILE *out)
 		case PATH:
 		case PREFIX:
 		case ROLE:
+		case CHOICE:
+		case COMMAND:
 			fprintf(out, "\"%s\"", *(char **)value);
 			break;
 		case SWITCH:

@@ -32,6 +32,12 @@ struct config {
 	int body_max_bytes;      /* request body, 1024..16777216, default 1048576 */
 	int unknown_token_limit; /* per minute and address, 1..100000, default 20 */
 	enum log_format log_format; /* text (default) or json */
+	char *worker_dir;        /* posternd's locks and key, default /var/lib/postern */
+	int worker_jobs;         /* run at once, 1..64, default 4 */
+	char *actions_dir;       /* default <libexecdir>/postern/actions */
+	char *local_actions_dir; /* goes before it, default /etc/postern/actions */
+	char *unix_users;        /* "adopt" (default), "create", "none" */
+	char *home_dir;          /* of new accounts, default /home */
 };
 
 /* Load from path (NULL: $POSTERN_CONFIG, else /etc/postern/postern.conf; a default path that is missing is no error, a

@@ -175,8 +175,7 @@ static bool is_list(enum field_type type)
 	return type == F_CIDR_LIST || type == F_SCOPE_LIST || type == F_UUID_LIST;
 }
 
-/* A checked copy of a JSON value, or NULL with *why. *why == NULL and NULL back: it is null, and may be. */
-static struct json_object *check_json(struct arena *arena, const struct field *f, struct json_object *value, const char **why)
+struct json_object *input_value(struct arena *arena, const struct field *f, struct json_object *value, const char **why)
 {
 	const char *text;
 
@@ -287,7 +286,7 @@ static void check_object(struct request *r, struct json_object *given)
 			request_failf(r, ERR_VALIDATION, name, "is given twice, as %s and %s; give one", f->name, f->spelling);
 			continue;
 		}
-		checked = check_json(r->arena, f, value, &why);
+		checked = input_value(r->arena, f, value, &why);
 		if (why) {
 			request_failf(r, ERR_VALIDATION, name, "%s", why);
 			continue;

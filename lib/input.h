@@ -13,4 +13,7 @@ void input_query(struct request *);
 void input_body(struct request *);
 /* The same for a body that is JSON already (the CLI's). Takes a reference of its own. */
 void input_object(struct request *, struct json_object *);
+/* One value by the rules of its field: a checked copy (the caller's to put), or NULL with *why the remedy. NULL with *why ==
+ * NULL: it is null, and may be. */
+struct json_object *input_value(struct arena *, const struct field *, struct json_object *value, const char **why);
 #endif
