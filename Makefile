@@ -37,6 +37,8 @@ OPTIMISE := -O2
 HARDEN := -D_FORTIFY_SOURCE=2 -fstack-protector-strong
 endif
 export POSTERN_BUILD := $(BUILD)
+# What runs beside the private stack (scripts/parts): make run PARTS=mail,…
+export PARTS
 
 CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
 PKGS := libpq json-c libcrypto uuid libidn2
@@ -56,7 +58,8 @@ CGI_SRC := $(wildcard cgi/*.c)
 CLI_SRC := $(wildcard cli/*.c)
 WORKER_SRC := $(wildcard worker/*.c worker/actions/*.c)
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
-API_TESTS := $(wildcard tests/api/*.test.mjs tests/cli/*.test.mjs tests/sql/*.test.mjs tests/install/*.test.mjs tests/bench/*.test.mjs)
+API_TESTS := $(wildcard tests/api/*.test.mjs tests/cli/*.test.mjs tests/sql/*.test.mjs tests/install/*.test.mjs tests/bench/*.test.mjs \
+	tests/parts/*.test.mjs)
 # The same suite through Apache: all but what is about one web server's own configuration, or about none.
 APACHE_TESTS := $(filter-out $(patsubst %,tests/api/%.test.mjs,apache doctor dropin import import-apache panel),$(wildcard tests/api/*.test.mjs))
 # What the API tests asked and got is kept for those that hold it against the API's description.
@@ -82,6 +85,7 @@ help: ## This list
 	@echo 'Postern $(VERSION). make TARGET, with TARGET one of:'
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1\t\2/p' Makefile | expand -t 18
 	@echo 'Variables: PREFIX DESTDIR CC CFLAGS BUILD SANITIZE=address,undefined COVERAGE=1 PORT RUN WEB=apache FUZZ_S V=1'
+	@echo 'run, start: PARTS=a,b starts more beside it, of $(notdir $(wildcard scripts/parts/*))'
 
 deps: ## Install the Debian 12 packages that are missing (nothing is started or removed); fetch Swagger UI
 	@scripts/deps test
