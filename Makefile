@@ -48,7 +48,7 @@ DEFINES := -D_GNU_SOURCE -DPOSTERN_VERSION='"$(VERSION)"' -DPOSTERN_DATADIR='"$(
 CPPFLAGS_ALL = -Ilib -Iworker $(DEFINES) $(shell pkg-config --cflags $(PKGS)) $(CPPFLAGS)
 CFLAGS_ALL = -std=c11 -g $(OPTIMISE) $(HARDEN) $(WARN) -fPIE -pthread $(CFLAGS)
 LDFLAGS_ALL = $(OPTIMISE) -pie -pthread -Wl,-z,relro,-z,now,--as-needed $(LDFLAGS)
-LIBS = -lfcgi $(shell pkg-config --libs $(PKGS))
+LIBS = -lfcgi -lcrypt $(shell pkg-config --libs $(PKGS))
 CLI_LIBS = $(shell pkg-config --libs libcurl) # doctor asks the web server
 
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
@@ -186,6 +186,8 @@ install: all ## Install below PREFIX (DESTDIR is respected)
 	install -m 755 $(WORKER) $(DESTDIR)$(libexecdir)/postern/
 	for k in $$($(WORKER) --kinds); do ln -sf ../posternd $(DESTDIR)$(libexecdir)/postern/actions/$$k || exit 1; done
 	find sql -type f -exec install -D -m 644 {} $(DESTDIR)$(datadir)/postern/{} \;
+	find mail -type f -exec install -D -m 644 {} $(DESTDIR)$(datadir)/postern/{} \;
+	sed -i 's|/usr/share/postern/|$(datadir)/postern/|' $(DESTDIR)$(datadir)/postern/mail/*/*
 	install -d $(DESTDIR)$(datadir)/postern/nginx $(DESTDIR)$(datadir)/postern/web/swagger-ui
 	install -m 644 $(BUILD)/web/*.* $(DESTDIR)$(datadir)/postern/web/
 	$(if $(SWAGGER_UI),install -m 644 $(BUILD)/web/swagger-ui/* $(DESTDIR)$(datadir)/postern/web/swagger-ui/)
@@ -272,7 +274,7 @@ $(BUILD)/cgi/openapi: $(call objects,$(CGI_SRC))
 $(BUILD)/cgi/%: $(BUILD)/obj/cgi/%.o $(LIB)
 	@mkdir -p $(@D)
 	@echo '  LD    $@'
-	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $(filter %.o,$^) $(LIB) $(LIBS)
 
 $(BUILD)/cli/postern: $(call objects,$(CLI_SRC) $(CGI_SRC)) $(LIB)
 	@mkdir -p $(@D)

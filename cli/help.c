@@ -131,7 +131,9 @@ static const char *any_value(enum field_type type)
 	case F_INT:        return "1";
 	case F_BOOL:       return "true";
 	case F_HOSTNAME:   return "example.org";
-	case F_EMAIL:      return "admin@example.org";
+	case F_EMAIL:
+	case F_MAILBOX:
+	case F_EMAIL_LIST: return "admin@example.org";
 	case F_PATH:       return "/srv/demo";
 	case F_TIMESTAMP:  return "2027-01-31T00:00:00Z";
 	case F_DATE:       return "2027-01-31";

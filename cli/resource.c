@@ -71,6 +71,7 @@ static struct json_object *typed_value(const struct field *f, const char *text)
 	case F_CIDR_LIST:
 	case F_SCOPE_LIST:
 	case F_UUID_LIST:
+	case F_EMAIL_LIST:
 		return list_value(text);
 	default:
 		break;

@@ -143,7 +143,8 @@ static const char *value_name(enum field_type type)
 	case F_USERNAME:   return "NAME";
 	case F_HOSTNAME:
 	case F_UNICODE:    return "HOST";
-	case F_EMAIL:      return "ADDRESS";
+	case F_EMAIL:
+	case F_MAILBOX:    return "ADDRESS";
 	case F_PATH:       return "PATH";
 	case F_TIMESTAMP:  return "TIME";
 	case F_DATE:       return "DATE";
@@ -152,6 +153,7 @@ static const char *value_name(enum field_type type)
 	case F_CIDR_LIST:  return "CIDR,...";
 	case F_SCOPE_LIST: return "SCOPE,...";
 	case F_UUID_LIST:  return "UUID,...";
+	case F_EMAIL_LIST: return "ADDRESS,...";
 	case F_TEXT:
 	case F_JSON:
 	case F_NONE:

@@ -26,6 +26,7 @@ enum field_type {
 	F_HOSTNAME,  /* stored as A-label */
 	F_UNICODE,   /* output only: the A-label in the row, shown as U-label */
 	F_EMAIL,
+	F_MAILBOX,   /* address whose mail is kept here: lower case, host as A-label; min 0: "@example.org" is one, too */
 	F_PATH,      /* absolute, no "." or ".." part, no double slash */
 	F_TIMESTAMP, /* RFC 3339 */
 	F_DATE,      /* input only: YYYY-MM-DD */
@@ -34,6 +35,7 @@ enum field_type {
 	F_CIDR_LIST, /* list of blocks, at most max (0: 100) */
 	F_SCOPE_LIST,/* list of scopes, normalised to resource:verb, at most max (0: 200) */
 	F_UUID_LIST,
+	F_EMAIL_LIST,/* list of addresses, hosts as A-labels, at most max (0: 100) */
 	F_JSON       /* output only: a JSON value as PostgreSQL made it */
 };
 
@@ -105,7 +107,7 @@ struct route {
 	const char *summary;       /* imperative, one line */
 	unsigned flags;
 	const struct field *input; /* body of an action; NULL: none (CREATE, REPLACE and PATCH use the resource's fields) */
-	/* Last word on a checked body before SQL sees it: 0, or -1 after request_fail(). May be NULL. */
+	/* Last word on a checked body of an admitted request, before SQL sees it: 0, or -1 after request_fail(). May be NULL. */
 	int (*prepare)(struct request *, struct json_object *body);
 	const struct field *output;/* what CALL or READ answers with; NULL: READ the resource's fields, CALL any object */
 	const char *once;          /* R_SHOW_ONCE: the member that holds the secret */

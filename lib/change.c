@@ -46,19 +46,20 @@ static struct db_value sha256(struct request *r, const void *data, size_t len)
 	return digest && SHA256(data, len, digest) ? db_bytes(digest, SHA256_DIGEST_LENGTH) : (struct db_value){ NULL, 0 };
 }
 
-/* Everything that makes a request the same one. */
+/* Everything that makes a request the same one. Under the pepper, as there may be a password in it. */
 static struct db_value fingerprint(struct request *r)
 {
-	struct db_value digest = { NULL, 0 };
+	unsigned char *digest = arena_alloc(r->arena, TOKEN_DIGEST_LEN);
+	struct db_value value = { NULL, 0 };
 	struct buf all;
 
 	buf_init(&all, ARENA_MAX_BYTES);
 	buf_printf(&all, "%s\n%s\n%s\n", r->method_name, r->path, r->query_text);
 	buf_add(&all, r->body_text ? r->body_text : "", r->body_len);
-	if (!buf_failed(&all))
-		digest = sha256(r, all.data, all.len);
+	if (digest && !buf_failed(&all) && token_sign(r->peppers, "fingerprint", all.data, all.len, digest))
+		value = db_bytes(digest, TOKEN_DIGEST_LEN);
 	buf_free(&all);
-	return digest;
+	return value;
 }
 
 /* Kept by its digest: whatever a caller puts into the header, a token even, is stored nowhere. */

@@ -84,6 +84,8 @@ static const struct setting settings[] = {
 	  "An account's Unix user: adopt (it must exist), create (useradd), none (a folder only, which belongs to posternd)", AT(unix_users) },
 	{ "home_dir", PATH, "", 0, 0, "/home",
 	  "Folder that new accounts' homes are in", AT(home_dir) },
+	{ "mail_dir", PATH, "", 0, 0, "/var/vmail",
+	  "Folder that mail is kept in, as Dovecot's sql.conf.ext says", AT(mail_dir) },
 };
 #define SETTINGS (sizeof settings / sizeof *settings)
 

@@ -38,6 +38,7 @@ struct config {
 	char *local_actions_dir; /* goes before it, default /etc/postern/actions */
 	char *unix_users;        /* "adopt" (default), "create", "none" */
 	char *home_dir;          /* of new accounts, default /home */
+	char *mail_dir;          /* mailboxes' folders, default /var/vmail */
 };
 
 /* Load from path (NULL: $POSTERN_CONFIG, else /etc/postern/postern.conf; a default path that is missing is no error, a

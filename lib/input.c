@@ -77,6 +77,34 @@ static bool is_email(const char *text)
 	       strcspn(text, " \t\"(),:;<>[\\]") == strlen(text) && memchr(text, '@', (size_t)(at - text)) == NULL;
 }
 
+/*
+ * An address with its host as A-label. `ours`: in lower case, of the letters that our mail servers' folders and maps take; an
+ * empty local part, if it may be, means every other address of the host. NULL with *why the remedy.
+ */
+static const char *mail_address(struct arena *arena, const char *text, bool ours, bool whole, const char **why)
+{
+	const char *at = strrchr(text, '@'), *inner;
+	char host[HOSTNAME_MAX], *local;
+	size_t len;
+
+	if (!at || (at == text && !whole))
+		return *why = whole ? "must be an address such as name@example.org, or @example.org for all others"
+		                    : "must be an e-mail address such as name@example.org", NULL;
+	len = (size_t)(at - text);
+	if (!hostname_to_ascii(at + 1, host, &inner))
+		return *why = arena_printf(arena, "the part after @ %s", inner), NULL;
+	if (!(local = arena_strndup(arena, text, len)))
+		return *why = "is too large", NULL;
+	for (char *c = local; *c && ours; c++)
+		*c = (char)tolower((unsigned char)*c);
+	if (!is_in(local, ours ? LOWER DIGITS "._-" : LOWER UPPER DIGITS "!#$%&'*+-/=?^_`{|}~."))
+		return *why = ours ? "the part before @ may have a-z 0-9 . _ - only (what follows a + is the user's own)"
+		                   : "the part before @ has a character that cannot be used here", NULL;
+	if (len > 64 || len + 1 + strlen(host) > 254 || *local == '.' || (len && local[len - 1] == '.') || strstr(local, ".."))
+		return *why = "the part before @ must have at most 64 characters, without a dot at either end or two in a row", NULL;
+	return arena_printf(arena, "%s@%s", local, host);
+}
+
 /* "domains.read" and "read:domains" are read as "domains:read". */
 static const char *scope_text(struct arena *arena, const char *text)
 {
@@ -136,6 +164,11 @@ static const char *check_text(struct arena *arena, const struct field *f, const 
 		if (len > 254 || !is_email(text))
 			return *why = "must be an e-mail address such as name@example.org", NULL;
 		return text;
+	case F_MAILBOX:
+		return mail_address(arena, text, true, f->min == 0, why);
+	case F_EMAIL_LIST:
+		return (inner = mail_address(arena, text, false, false, why)) ? inner
+		           : (*why = arena_printf(arena, "\"%.64s\": %s", text, *why), NULL);
 	case F_PATH:
 		if (len > max || !is_path(text) || !is_in(text, LOWER UPPER DIGITS "/._-+@~ "))
 			return *why = arena_printf(arena, "must be an absolute path of at most %zu bytes without . or .. or empty parts, of "
@@ -172,7 +205,7 @@ static const char *check_text(struct arena *arena, const struct field *f, const 
 
 static bool is_list(enum field_type type)
 {
-	return type == F_CIDR_LIST || type == F_SCOPE_LIST || type == F_UUID_LIST;
+	return type == F_CIDR_LIST || type == F_SCOPE_LIST || type == F_UUID_LIST || type == F_EMAIL_LIST;
 }
 
 struct json_object *input_value(struct arena *arena, const struct field *f, struct json_object *value, const char **why)
@@ -330,8 +363,6 @@ void input_object(struct request *r, struct json_object *given)
 		check_object(r, given ? given : empty);
 		json_object_put(empty);
 	}
-	if (!r->failure.set && r->route->prepare)
-		r->route->prepare(r, r->body);
 }
 
 static bool is_json_type(const char *type)

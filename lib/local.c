@@ -144,6 +144,8 @@ int local_call(struct local *local, const struct resource *resource, const struc
 	input_query(&r);
 	if (!r.failure.set && route->method != M_GET)
 		input_object(&r, body);
+	if (!r.failure.set && route->prepare)
+		route->prepare(&r, r.body);
 	if (!r.failure.set) {
 		status = run(local, &r, &v);
 		if (status != DB_OK)

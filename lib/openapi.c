@@ -186,7 +186,7 @@ static void type_words(struct buf *b, const struct field *f, bool input)
 	switch (f->type) {
 	case F_INT: type = "integer"; break;
 	case F_BOOL: type = "boolean"; break;
-	case F_CIDR_LIST: case F_SCOPE_LIST: case F_UUID_LIST: type = "array"; break;
+	case F_CIDR_LIST: case F_SCOPE_LIST: case F_UUID_LIST: case F_EMAIL_LIST: type = "array"; break;
 	case F_JSON: return;
 	default: break;
 	}
@@ -231,6 +231,13 @@ static void type_words(struct buf *b, const struct field *f, bool input)
 		text(b, "format", "email");
 		number(b, "maxLength", 254);
 		break;
+	case F_MAILBOX:
+		if (f->min > 0)
+			text(b, "format", "email");
+		else
+			text(b, "pattern", "@");
+		number(b, "maxLength", 254);
+		break;
 	case F_PATH:
 		text(b, "pattern", "^/");
 		if (input)
@@ -241,8 +248,9 @@ static void type_words(struct buf *b, const struct field *f, bool input)
 	case F_UUID: text(b, "format", "uuid"); break;
 	case F_ADDRESS: literal(b, null ? "'anyOf':[{'format':'ipv4'},{'format':'ipv6'},{'type':'null'}]"
 	                                : "'anyOf':[{'format':'ipv4'},{'format':'ipv6'}]"); break;
-	case F_CIDR_LIST: case F_SCOPE_LIST: case F_UUID_LIST:
+	case F_CIDR_LIST: case F_SCOPE_LIST: case F_UUID_LIST: case F_EMAIL_LIST:
 		literal(b, f->type == F_UUID_LIST ? "'items':{'type':'string','format':'uuid'}"
+		           : f->type == F_EMAIL_LIST ? "'items':{'type':'string','format':'email'}"
 		           : f->type == F_SCOPE_LIST ? "'items':{'type':'string',"
 		                                       "'maxLength':100}" : "'items':{'type':'string'}");
 		if (input)
@@ -262,7 +270,7 @@ static const char *typical(const struct field *f)
 	case F_SLUG: return "\"customer\"";
 	case F_USERNAME: return "\"alice\"";
 	case F_HOSTNAME: case F_UNICODE: return "\"example.org\"";
-	case F_EMAIL: return "\"alice@example.org\"";
+	case F_EMAIL: case F_MAILBOX: return "\"alice@example.org\"";
 	case F_PATH: return "\"/home/alice\"";
 	case F_TIMESTAMP: return "\"2026-06-12T00:00:00+00:00\"";
 	case F_DATE: return "\"2027-01-31\"";
@@ -270,6 +278,7 @@ static const char *typical(const struct field *f)
 	case F_ADDRESS: return "\"192.0.2.10\"";
 	case F_CIDR_LIST: return "[\"192.0.2.0/24\"]";
 	case F_SCOPE_LIST: return "[\"domains:read\"]";
+	case F_EMAIL_LIST: return "[\"alice@example.com\"]";
 	case F_UUID_LIST: return "[\"123e4567-e89b-42d3-a456-426614174000\"]";
 	default: return NULL;
 	}

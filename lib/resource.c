@@ -243,6 +243,10 @@ static void write_answer(struct service *s, struct request *r, struct reply *out
 		fail_recorded(s, r, out);
 		return;
 	}
+	if (r->route->prepare && r->route->prepare(r, r->body) != 0) {
+		fail_recorded(s, r, out);
+		return;
+	}
 	gate_write(s->gate, r, resource_success(r), &v);
 	if (v.db != DB_OK) {
 		db_failure(r, v.db, &v.error);

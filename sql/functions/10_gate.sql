@@ -22,6 +22,12 @@ LANGUAGE sql IMMUTABLE AS $$
 	SELECT nullif(array_to_string(names, ', ') || CASE WHEN total > cardinality(names)
 		THEN format(' and %s more', total - cardinality(names)) ELSE '' END, '')
 $$;
+-- "2 domains, 1 mailboxes and 3 users": of several kinds of dependants those that there are. Null where there are none.
+CREATE FUNCTION gate.counted(kinds text[], totals bigint[]) RETURNS text
+LANGUAGE sql IMMUTABLE AS $$
+	SELECT regexp_replace(string_agg(total || ' ' || kind, ', ' ORDER BY n), ', ([^,]*)$', ' and \1')
+	FROM unnest(kinds, totals) WITH ORDINALITY AS x (kind, total, n) WHERE total > 0
+$$;
 
 -- How a token stands: it, its owner, their roles, its account. postern.standings keeps this, a row a token.
 CREATE VIEW gate.standing AS

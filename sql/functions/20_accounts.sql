@@ -6,6 +6,7 @@ SET LOCAL ROLE postern_owner;
 CREATE VIEW accounts.item AS
 SELECT a.id, a.name, a.username, a.email, a.home, a.max_domains, a.max_mailboxes, a.max_databases, a.max_disk_mb,
        (SELECT count(*) FROM postern.domains d WHERE d.account_id = a.id) AS domains,
+       (SELECT count(*) FROM postern.mailboxes m WHERE m.account_id = a.id) AS mailboxes,
        (SELECT count(*) FROM postern.users u WHERE u.account_id = a.id) AS users,
        (SELECT count(*) FROM postern.tokens t WHERE t.account_id = a.id) AS tokens,
        a.status, a.last_error, a.managed, a.created_at, a.updated_at, a.version, a.id AS tenant
@@ -55,18 +56,24 @@ LANGUAGE plpgsql AS $$
 DECLARE
 	v_id bigint := o::bigint;
 	v_domains bigint := (SELECT count(*) FROM postern.domains WHERE account_id = v_id);
+	v_mailboxes bigint := (SELECT count(*) FROM postern.mailboxes WHERE account_id = v_id);
+	v_forwarders bigint := (SELECT count(*) FROM postern.forwarders WHERE account_id = v_id);
 	v_users bigint := (SELECT count(*) FROM postern.users WHERE account_id = v_id);
 	v_tokens bigint := (SELECT count(*) FROM postern.tokens WHERE account_id = v_id);
 BEGIN
-	IF v_domains + v_users + v_tokens > 0 AND NOT coalesce((b ->> 'cascade')::boolean, false) THEN
-		PERFORM gate.fail(409, format('the account still owns %s domains, %s users and %s tokens; delete them first or use cascade=true',
-			v_domains, v_users, v_tokens), jsonb_strip_nulls(jsonb_build_object(
+	IF v_domains + v_mailboxes + v_forwarders + v_users + v_tokens > 0 AND NOT coalesce((b ->> 'cascade')::boolean, false) THEN
+		PERFORM gate.fail(409, format('the account still owns %s; delete them first or use cascade=true', gate.counted(
+			'{domains, mailboxes, forwarders, users, tokens}', ARRAY[v_domains, v_mailboxes, v_forwarders, v_users, v_tokens])), jsonb_strip_nulls(jsonb_build_object(
 			'domains', gate.some_of(ARRAY(SELECT domain FROM postern.domains WHERE account_id = v_id ORDER BY 1 LIMIT 20), v_domains),
+			'mailboxes', gate.some_of(ARRAY(SELECT address FROM postern.mailboxes WHERE account_id = v_id ORDER BY 1 LIMIT 20), v_mailboxes),
+			'forwarders', gate.some_of(ARRAY(SELECT address FROM postern.forwarders WHERE account_id = v_id ORDER BY 1 LIMIT 20), v_forwarders),
 			'users', gate.some_of(ARRAY(SELECT username FROM postern.users WHERE account_id = v_id ORDER BY 1 LIMIT 20), v_users),
 			'tokens', gate.some_of(ARRAY(SELECT name FROM postern.tokens WHERE account_id = v_id ORDER BY 1 LIMIT 20), v_tokens))));
 	END IF;
 	PERFORM users.remove(c, u.id) FROM postern.users u WHERE u.account_id = v_id;
 	DELETE FROM postern.tokens WHERE account_id = v_id;
+	PERFORM mailboxes.remove(c, m.id) FROM postern.mailboxes m WHERE m.account_id = v_id;
+	DELETE FROM postern.forwarders WHERE account_id = v_id;
 	DELETE FROM postern.domains WHERE account_id = v_id;
 	DELETE FROM postern.domain_names WHERE account_id = v_id;
 	DELETE FROM postern.accounts WHERE id = v_id;

@@ -113,22 +113,35 @@ LANGUAGE sql AS $$ SELECT gate.set_status('postern.domains', 'domain', o, 'activ
 CREATE FUNCTION domains.unsuspend(c postern.caller, o text, b jsonb) RETURNS postern.done
 LANGUAGE sql AS $$ SELECT gate.set_status('postern.domains', 'domain', o, 'suspended', 'active') $$;
 
+-- What a domain still has goes with it only when asked for (?cascade=true); else the answer lists it.
 CREATE FUNCTION domains."delete"(c postern.caller, o text, b jsonb) RETURNS postern.done
 LANGUAGE plpgsql AS $$
 DECLARE
 	d postern.domains;
+	v_all bigint[];
 	v_below text[];
+	v_mailboxes text[];
+	v_forwarders text[];
 BEGIN
 	SELECT * INTO d FROM postern.domains WHERE id = o::bigint;
-	v_below := ARRAY(SELECT x.domain FROM postern.domains x
-		WHERE x.account_id = d.account_id AND x.type = 'subdomain' AND x.domain LIKE '%.' || d.domain ORDER BY 1);
-	IF v_below <> '{}' AND NOT coalesce((b ->> 'cascade')::boolean, false) THEN
-		PERFORM gate.fail(409, format('the domain still has %s subdomains; delete them first or use cascade=true', cardinality(v_below)),
-			jsonb_build_object('subdomains', gate.some_of(v_below[:20], cardinality(v_below))));
+	SELECT array_agg(x.id), coalesce(array_agg(x.domain ORDER BY x.domain) FILTER (WHERE x.id <> d.id), '{}') INTO v_all, v_below
+	FROM postern.domains x
+	WHERE x.account_id = d.account_id AND (x.id = d.id OR (x.type = 'subdomain' AND x.domain LIKE '%.' || d.domain));
+	v_mailboxes := ARRAY(SELECT m.address FROM postern.mailboxes m
+		WHERE m.account_id = d.account_id AND m.domain_id = ANY (v_all) ORDER BY 1);
+	v_forwarders := ARRAY(SELECT f.address FROM postern.forwarders f
+		WHERE f.account_id = d.account_id AND f.domain_id = ANY (v_all) ORDER BY 1);
+	IF cardinality(v_below || v_mailboxes || v_forwarders) > 0 AND NOT coalesce((b ->> 'cascade')::boolean, false) THEN
+		PERFORM gate.fail(409, format('the domain still has %s; delete them first or use cascade=true', gate.counted(
+			'{subdomains, mailboxes, forwarders}', ARRAY[cardinality(v_below), cardinality(v_mailboxes), cardinality(v_forwarders)])), jsonb_strip_nulls(jsonb_build_object(
+			'subdomains', gate.some_of(v_below[:20], cardinality(v_below)),
+			'mailboxes', gate.some_of(v_mailboxes[:20], cardinality(v_mailboxes)),
+			'forwarders', gate.some_of(v_forwarders[:20], cardinality(v_forwarders)))));
 	END IF;
+	PERFORM mailboxes.remove(c, m.id) FROM postern.mailboxes m WHERE m.account_id = d.account_id AND m.domain_id = ANY (v_all);
+	DELETE FROM postern.forwarders f WHERE f.account_id = d.account_id AND f.domain_id = ANY (v_all);
 	WITH gone AS (
-		DELETE FROM postern.domains x WHERE x.account_id = d.account_id
-		AND (x.id = d.id OR (x.type = 'subdomain' AND x.domain LIKE '%.' || d.domain)) RETURNING x.domain
+		DELETE FROM postern.domains x WHERE x.account_id = d.account_id AND x.id = ANY (v_all) RETURNING x.domain
 	)
 	DELETE FROM postern.domain_names n USING gone WHERE n.account_id = d.account_id AND n.domain = gone.domain;
 	RETURN ROW(o, NULL)::postern.done;

@@ -8,7 +8,7 @@ import { startStack } from './harness.mjs';
 
 let s, a, b, bound, resources, roles;
 const ask = (token, method, target, body) => s.ask(`/api/${target}`, { method, body, token });
-const owned = ['domains', 'users', 'tokens', 'accounts', 'audit']; // tenant resources
+const owned = ['domains', 'mailboxes', 'forwarders', 'users', 'tokens', 'accounts', 'audit']; // tenant resources
 
 // A tenant with something of everything. `marks` are texts that nobody else may ever see.
 async function furnish() {
@@ -28,6 +28,10 @@ async function furnish() {
 		tokens: [await make('tokens', { name: s.unique('small'), scopes: ['domains:read'] }), await make('tokens', { name: s.unique('small'), scopes: ['domains:read'] })],
 		accounts: [t.account],
 	};
+	const host = t.rows.domains[0].domain;
+	t.rows.mailboxes = [await make('mailboxes', { address: `${s.unique('box')}@${host}`, password: 'long enough' }), await make('mailboxes', { address: `${s.unique('box')}@${host}`, password: 'long enough' })];
+	t.rows.forwarders = [await make('forwarders', { address: `${s.unique('way')}@${host}`, destinations: [`${s.unique('to')}@example.com`] }), await make('forwarders', { address: `@${host}`, destinations: [t.rows.mailboxes[0].address] })];
+	t.marks.push(t.rows.mailboxes[0].address, t.rows.forwarders[0].address, t.rows.forwarders[0].destinations[0]);
 	t.marks.push(...t.rows.domains.map((d) => d.domain), ...t.rows.users.map((u) => u.username), ...t.rows.tokens.flatMap((k) => [k.id, k.name, k.key_id]), t.rows.users[1].email);
 	t.rows.audit = s.sql(`SELECT id, request_id FROM postern.audit WHERE account_id = ${t.account.id} ORDER BY at LIMIT 3`);
 	t.marks.push(...t.rows.audit.map((r) => r.request_id).filter(Boolean));
@@ -51,7 +55,7 @@ before(async () => {
 after(() => s?.stop());
 
 // All rows of B, as PostgreSQL has them.
-const rows_of = (t) => s.sql(['accounts WHERE id =', 'users WHERE account_id =', 'tokens WHERE account_id =', 'keys WHERE account_id =', 'domains WHERE account_id =',
+const rows_of = (t) => s.sql(['accounts WHERE id =', 'users WHERE account_id =', 'tokens WHERE account_id =', 'keys WHERE account_id =', 'domains WHERE account_id =', 'mailboxes WHERE account_id =', 'forwarders WHERE account_id =',
 	'domain_names WHERE account_id =', 'events WHERE account_id ='].map((q) => `SELECT x::text AS row FROM postern.${q.replace(' WHERE', ' x WHERE')} ${t.account.id}`).join(' UNION ALL '))
 	.map((r) => r.row).sort();
 
@@ -81,7 +85,7 @@ test('no list of a tenant shows a row of another, by whatever filter, search, so
 });
 
 test('totals count own rows only', async () => {
-	for (const resource of ['domains', 'users', 'accounts']) {
+	for (const resource of ['domains', 'mailboxes', 'forwarders', 'users', 'accounts']) {
 		const list = await ask(a.token, 'GET', resource);
 		assert.equal(list.json.total, a.rows[resource].length, resource);
 	}
@@ -109,7 +113,8 @@ test('what a tenant writes stays in its account, whatever account or user the bo
 	const other = [{ account_id: b.account.id }, { account: b.username }, { account_id: a.account.id, account: b.username }];
 	for (const who of [a, bound]) {
 		for (const more of other) {
-			for (const [target, body] of [['domains', { domain: `${s.unique('x')}.example` }], ['users', { username: s.unique('x') }], ['tokens', { name: s.unique('x'), scopes: ['domains:read'] }]]) {
+			for (const [target, body] of [['domains', { domain: `${s.unique('x')}.example` }], ['users', { username: s.unique('x') }], ['tokens', { name: s.unique('x'), scopes: ['domains:read'] }],
+				['mailboxes', { address: `x@${a.rows.domains[0].domain}`, password: 'long enough' }], ['forwarders', { address: `x@${a.rows.domains[0].domain}`, destinations: ['x@example.com'] }]]) {
 				const answer = await ask(who.token, 'POST', target, { ...body, ...more });
 				assert.equal(answer.status, 422, `${target} ${JSON.stringify(more)}: ${answer.text}`);
 				assert.ok(answer.json.error.fields.account_id || answer.json.error.fields.account);
@@ -129,6 +134,13 @@ test('what a tenant writes stays in its account, whatever account or user the bo
 	const unknown = await ask(a.token, 'POST', 'domains', { domain: 'y.example', account: 'nobody-at-all' });
 	const theirs = await ask(a.token, 'POST', 'domains', { domain: 'y.example', account: b.username });
 	assert.deepEqual(theirs.json.error, unknown.json.error); // an account that is not the caller's is an unknown one
+	for (const [target, more] of [['mailboxes', { password: 'long enough' }], ['forwarders', { destinations: ['x@example.com'] }]]) { // and so is a domain
+		const [none, held] = await Promise.all(['none.example', b.rows.domains[0].domain].map((host) => ask(a.token, 'POST', target, { address: `x@${host}`, ...more })));
+		assert.deepEqual([none.status, held.status], [422, 422]);
+		assert.equal(JSON.stringify(held.json.error), JSON.stringify(none.json.error).replaceAll('none.example', b.rows.domains[0].domain));
+		const numbered = await ask(a.token, 'POST', target, { address: `x@${a.rows.domains[0].domain}`, domain_id: b.rows.domains[0].id, ...more });
+		assert.deepEqual([numbered.status, Object.keys(numbered.json.error.fields)], [422, ['domain_id']]);
+	}
 });
 
 test('a name that another tenant holds is taken, and no more is said about it', async () => {
@@ -287,7 +299,7 @@ test('every tenant table is behind row-level security that binds its owner too',
 });
 
 const as = (role, account, statement) => s.psql(`BEGIN; SET LOCAL ROLE ${role}; ${account === null ? '' : `SET LOCAL postern.account_id = '${account}';`} ${statement}; COMMIT;`);
-const tenant_tables = ['accounts', 'users', 'tokens', 'rates', 'domains', 'domain_names', 'jobs', 'events', 'audit'];
+const tenant_tables = ['accounts', 'users', 'tokens', 'rates', 'domains', 'domain_names', 'mailboxes', 'forwarders', 'jobs', 'events', 'audit'];
 
 test('the tenant role sees own rows only when it asks without any condition, and none without an account', () => {
 	const counts = tenant_tables.map((table) => `SELECT '${table}|' || count(*) || '|' ||
@@ -300,14 +312,14 @@ test('the tenant role sees own rows only when it asks without any condition, and
 	}
 	for (const nobody of [null, '', '-1', '999999999'])
 		assert.deepEqual(as('postern_tenant', nobody, counts).split('\n'), tenant_tables.map((table) => `${table}|0|0`), `account ${nobody}`);
-	for (const view of ['domains', 'users', 'tokens', 'accounts', 'audit'])
+	for (const view of ['domains', 'mailboxes', 'forwarders', 'users', 'tokens', 'accounts', 'audit'])
 		assert.equal(as('postern_tenant', a.account.id, `SELECT count(*) FROM ${view}.item WHERE tenant <> ${a.account.id}`), '0', view);
 	assert.ok(Number(as('postern_operator', null, 'SELECT count(DISTINCT account_id) FROM postern.domains')) >= 2);
 });
 
 test('the tenant role cannot change, move or add a row of another account', () => {
 	const before = rows_of(b);
-	for (const table of ['users', 'tokens', 'domains', 'domain_names'])
+	for (const table of ['users', 'tokens', 'mailboxes', 'forwarders', 'domains', 'domain_names'])
 		as('postern_tenant', a.account.id, `DELETE FROM postern.${table} WHERE account_id = ${b.account.id}`);
 	as('postern_tenant', a.account.id, `UPDATE postern.users SET email = 'x@example.org' WHERE account_id = ${b.account.id}`);
 	denied_all('postern_tenant', [`UPDATE postern.domains SET account_id = ${b.account.id}`, `INSERT INTO postern.domain_names VALUES ('z.example', ${b.account.id})`,
@@ -337,6 +349,16 @@ test('nobody but the gate reads a digest', () => {
 	for (const role of ['postern_tenant', 'postern_operator'])
 		denied_all(role, ['SELECT digest FROM postern.keys', 'SELECT * FROM gate.bearer', `UPDATE postern.keys SET digest = decode(repeat('00', 32), 'hex')`,
 			'DELETE FROM postern.keys RETURNING digest', 'SELECT k FROM postern.keys k'], a.account.id);
+});
+
+test('nobody but the gate and the mail servers read a mailbox\'s password', () => {
+	assert.deepEqual(s.sql(`SELECT r FROM unnest('{${roles.filter((r) => !['postern_gate', 'postern_owner'].includes(r)).join(',')}}'::text[]) r
+		WHERE has_column_privilege(r, 'postern.mailboxes', 'password', 'SELECT')`), []);
+	assert.deepEqual(s.sql(`SELECT r FROM unnest('{${roles.filter((r) => !['postern_gate', 'postern_owner', 'postern_mail'].includes(r)).join(',')}}'::text[]) r
+		WHERE has_any_column_privilege(r, 'mail.mailboxes', 'SELECT')`), []);
+	for (const role of ['postern_tenant', 'postern_operator'])
+		denied_all(role, ['SELECT password FROM postern.mailboxes', 'SELECT m FROM postern.mailboxes m', 'DELETE FROM postern.mailboxes RETURNING password',
+			`UPDATE postern.mailboxes SET quota_mb = 1 WHERE password LIKE 'x'`], a.account.id);
 });
 
 test('a call with a forged digest reads nothing, changes nothing and writes no row', () => {

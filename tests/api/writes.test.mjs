@@ -127,6 +127,20 @@ test('a dry run of every write checks everything, answers 200 and changes nothin
 		createToken: { body: { name: 'dry', scopes: ['domains:read'] } }, changeToken: { id: live.id, body: { name: 'dry' } }, deleteToken: { id: dead.id },
 		revokeToken: { id: live.id }, revokeTokens: { body: { ids: [live.id] }, doc: true }, rotateToken: { id: live.id },
 	};
+	const mailbox = async (address) => (await post('/api/mailboxes', { address: `${address}@${d.domain}`, password: 'long enough' })).json;
+	const box = await mailbox('box'), closed = await mailbox('closed');
+	await post(`/api/mailboxes/${closed.id}/suspend`);
+	const forwarder = async (address) => (await post('/api/forwarders', { address: `${address}@${d.domain}`, destinations: ['x@example.com'] })).json;
+	const way = await forwarder('way'), barred = await forwarder('barred');
+	await post(`/api/forwarders/${barred.id}/suspend`);
+	Object.assign(good, {
+		deleteDomain: { id: d.id, query: '&cascade=true' },
+		createMailbox: { body: { address: `dry@${d.domain}`, password: 'long enough' } }, changeMailbox: { id: box.id, body: { quota_mb: 5, password: 'longer still' } },
+		deleteMailbox: { id: box.id }, suspendMailbox: { id: box.id }, unsuspendMailbox: { id: closed.id },
+		createForwarder: { body: { address: `dry@${d.domain}`, destinations: ['x@example.com'] } }, replaceForwarder: { id: way.id, body: { destinations: ['y@example.com'] } },
+		changeForwarder: { id: way.id, body: { destinations: ['y@example.com'] } }, deleteForwarder: { id: way.id }, suspendForwarder: { id: way.id },
+		unsuspendForwarder: { id: barred.id },
+	});
 	const before = inventory();
 	const operations = s.routes().flatMap((resource) => resource.routes.filter((r) => r.method !== 'GET').map((r) => ({ ...r, resource: resource.name })));
 	for (const { operation_id, method, path, resource, audit } of operations) {

@@ -1,0 +1,113 @@
+-- mailboxes: addresses whose mail is kept here. The mail servers read them by sql/functions/30_mail.sql, so that every
+-- change holds from its commit on.
+DROP SCHEMA IF EXISTS mailboxes CASCADE;
+CREATE SCHEMA mailboxes AUTHORIZATION postern_owner;
+SET LOCAL ROLE postern_owner;
+
+CREATE VIEW mailboxes.item AS
+SELECT m.id, m.address, m.domain_id, d.domain, m.account_id, a.username AS account,
+       m.quota_mb, (m.used_bytes + 1048575) / 1048576 AS used_mb, m.status, m.last_error, m.created_at, m.updated_at,
+       m.version, m.account_id AS tenant
+FROM postern.mailboxes m
+LEFT JOIN postern.domains d ON d.id = m.domain_id
+LEFT JOIN postern.accounts a ON a.id = m.account_id;
+
+-- The domain of a new address, kept from being deleted meanwhile: one that is not the caller's is an unknown one. Its
+-- account is locked first, so that what a plan allows is counted by one at a time.
+CREATE FUNCTION mailboxes.domain_of(c postern.caller, b jsonb) RETURNS postern.domains
+LANGUAGE plpgsql AS $$
+DECLARE
+	d postern.domains;
+	a postern.accounts;
+	v_name text := substr(b ->> 'address', strpos(b ->> 'address', '@') + 1);
+	v_account bigint := users.account_of(c, b);
+BEGIN
+	IF b ->> 'domain_id' IS NOT NULL AND NOT EXISTS (SELECT FROM postern.domains x WHERE x.id = (b ->> 'domain_id')::bigint) THEN
+		PERFORM gate.invalid('domain_id', 'there is no such domain');
+	END IF;
+	PERFORM FROM postern.accounts x WHERE x.id = (SELECT y.account_id FROM postern.domains y WHERE y.domain = v_name) FOR UPDATE;
+	SELECT * INTO d FROM postern.domains x WHERE x.domain = v_name FOR SHARE;
+	IF NOT FOUND THEN
+		PERFORM gate.invalid('address', format('there is no domain %s; create it first', v_name));
+	ELSIF v_account <> d.account_id THEN
+		PERFORM gate.invalid(CASE WHEN b ? 'account_id' THEN 'account_id' ELSE 'account' END,
+			format('is not the account of %s; leave it out', v_name));
+	ELSIF (b ->> 'domain_id')::bigint <> d.id THEN
+		PERFORM gate.invalid('domain_id', format('is not the number of %s; leave it out', v_name));
+	END IF;
+	SELECT * INTO a FROM postern.accounts x WHERE x.id = d.account_id;
+	IF a.status <> 'active' THEN
+		PERFORM gate.fail(409, format('the account is %s', a.status));
+	ELSIF d.status = 'deleting' THEN
+		PERFORM gate.fail(409, 'the domain is being deleted');
+	ELSIF NOT d.mail_enabled THEN
+		PERFORM gate.fail(409, format('no mail is taken for %s; set its mail_enabled first', v_name));
+	END IF;
+	RETURN d;
+END $$;
+
+CREATE FUNCTION mailboxes.check_quota(p_account bigint, p_quota_mb int) RETURNS void
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+	v_max bigint := (SELECT max_disk_mb FROM postern.accounts WHERE id = p_account);
+BEGIN
+	IF p_quota_mb > v_max THEN
+		PERFORM gate.invalid('quota_mb', format('is above the account''s plan, which allows %s MB', v_max));
+	END IF;
+END $$;
+
+CREATE FUNCTION mailboxes."create"(c postern.caller, o text, b jsonb) RETURNS postern.done
+LANGUAGE plpgsql AS $$
+DECLARE
+	d postern.domains := mailboxes.domain_of(c, b);
+	v_max int := (SELECT max_mailboxes FROM postern.accounts WHERE id = d.account_id);
+	v_id bigint;
+BEGIN
+	IF v_max <= (SELECT count(*) FROM postern.mailboxes m WHERE m.account_id = d.account_id) THEN
+		PERFORM gate.fail(409, format('the account''s plan allows %s mailboxes; delete one or change the plan', v_max));
+	END IF;
+	PERFORM mailboxes.check_quota(d.account_id, (b ->> 'quota_mb')::int);
+	BEGIN
+		INSERT INTO postern.mailboxes (account_id, domain_id, address, password, quota_mb)
+		VALUES (d.account_id, d.id, b ->> 'address', b ->> 'password', (b ->> 'quota_mb')::int)
+		RETURNING id INTO v_id;
+	EXCEPTION WHEN unique_violation THEN
+		PERFORM gate.fail(409, 'a mailbox of this address exists', jsonb_build_object('address', 'is taken'));
+	END;
+	RETURN ROW(v_id, NULL)::postern.done;
+END $$;
+
+CREATE FUNCTION mailboxes."update"(c postern.caller, o text, b jsonb) RETURNS postern.done
+LANGUAGE plpgsql AS $$
+DECLARE
+	v_account bigint;
+	v_quota int;
+BEGIN
+	SELECT m.account_id, m.quota_mb INTO v_account, v_quota FROM postern.mailboxes m WHERE m.id = o::bigint;
+	IF gate.given(b, 'quota_mb', v_quota) IS DISTINCT FROM v_quota THEN
+		v_quota := gate.given(b, 'quota_mb', v_quota);
+		PERFORM mailboxes.check_quota(v_account, v_quota);
+	END IF;
+	UPDATE postern.mailboxes m SET quota_mb = v_quota, version = m.version + 1, updated_at = postern.clock() WHERE m.id = o::bigint;
+	IF b ? 'password' THEN
+		UPDATE postern.mailboxes m SET password = b ->> 'password' WHERE m.id = o::bigint;
+	END IF;
+	RETURN ROW(o, NULL)::postern.done;
+END $$;
+
+CREATE FUNCTION mailboxes.suspend(c postern.caller, o text, b jsonb) RETURNS postern.done
+LANGUAGE sql AS $$ SELECT gate.set_status('postern.mailboxes', 'mailbox', o, 'active', 'suspended') $$;
+CREATE FUNCTION mailboxes.unsuspend(c postern.caller, o text, b jsonb) RETURNS postern.done
+LANGUAGE sql AS $$ SELECT gate.set_status('postern.mailboxes', 'mailbox', o, 'suspended', 'active') $$;
+
+-- Gone at once for whoever logs in or sends mail.
+CREATE FUNCTION mailboxes.remove(c postern.caller, p_id bigint) RETURNS void
+LANGUAGE sql AS $$ DELETE FROM postern.mailboxes m WHERE m.id = p_id $$;
+CREATE FUNCTION mailboxes."delete"(c postern.caller, o text, b jsonb) RETURNS postern.done
+LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM mailboxes.remove(c, o::bigint);
+	RETURN ROW(o, NULL)::postern.done;
+END $$;
+
+RESET ROLE;
