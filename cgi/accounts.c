@@ -1,5 +1,10 @@
 /* accounts.c: hosting accounts, the tenants. Their rules live in sql/functions/20_accounts.sql. */
+#include <json-c/json.h>
+#include <limits.h>
+#include <stdio.h>
+
 #include "api.h"
+#include "config.h"
 
 static const struct field fields[] = {
 	{ "id",            F_INT,       F_SORT | F_FILTER,                           "Number of the account" },
@@ -18,19 +23,38 @@ static const struct field fields[] = {
 	{ "status",        F_ENUM,      F_SORT | F_FILTER,                           "State; a suspended account's tokens are refused", .choices = "pending active suspended deleting error" },
 	{ "last_error",     F_TEXT,      F_MAYBE_NULL,                            "What went wrong last on the machine; null: nothing" },
 	{ "managed",       F_BOOL,      F_FILTER | F_LOCAL,                          "False while Postern only knows of it (imported)" },
+	{ "job_id",        F_UUID,      F_MAYBE_NULL,                                "Job that works on it, or did last" },
 	{ "created_at",    F_TIMESTAMP, F_SORT,                                      "When it was created" },
 	{ "updated_at",    F_TIMESTAMP, F_SORT,                                      "When it last changed" },
+	{ 0 }
+};
+
+/* Homes are where the settings say, which the database does not know. */
+static int default_home(struct request *r, struct json_object *body)
+{
+	struct json_object *username = NULL;
+	char home[PATH_MAX];
+
+	if (!json_object_object_get_ex(body, "home", NULL) && json_object_object_get_ex(body, "username", &username)) {
+		snprintf(home, sizeof home, "%s/%s", request_config(r)->home_dir, json_object_get_string(username));
+		json_object_object_add(body, "home", json_object_new_string(home));
+	}
+	return 0;
+}
+
+static const struct field delete_input[] = {
+	{ "purge", F_BOOL, F_INPUT, "Remove the home folder with all in it, too; default false" },
 	{ 0 }
 };
 
 static const struct route routes[] = {
 	/* method   path               operation           scope              role      bucket     audit                does */
 	{ M_GET,    "",                "listAccounts",     "accounts:read",   VIEWER,   RATE_CALL, "account.list",      LIST,                "List accounts" },
-	{ M_POST,   "",                "createAccount",    "accounts:write",  ADMIN,    RATE_CALL, "account.create",    CREATE,              "Create an account" },
+	{ M_POST,   "",                "createAccount",    "accounts:write",  ADMIN,    RATE_CALL, "account.create",    CREATE,              "Create an account", .prepare = default_home },
 	{ M_GET,    "/{id}",           "getAccount",       "accounts:read",   VIEWER,   RATE_CALL, "account.read",      GET,                 "Show an account" },
 	{ M_PUT,    "/{id}",           "replaceAccount",   "accounts:write",  CUSTOMER, RATE_CALL, "account.update",    REPLACE,             "Replace an account's settings" },
 	{ M_PATCH,  "/{id}",           "changeAccount",    "accounts:write",  CUSTOMER, RATE_CALL, "account.update",    PATCH,               "Change an account" },
-	{ M_DELETE, "/{id}",           "deleteAccount",    "accounts:delete", ADMIN,    RATE_CALL, "account.delete",    DELETE,              "Delete an account" },
+	{ M_DELETE, "/{id}",           "deleteAccount",    "accounts:delete", ADMIN,    RATE_CALL, "account.delete",    DELETE,              "Delete an account; its home folder stays unless purge is given", .input = delete_input },
 	{ M_POST,   "/{id}/suspend",   "suspendAccount",   "accounts:write",  ADMIN,    RATE_CALL, "account.suspend",   ACTION("suspend"),   "Suspend an account: its tokens are refused at once" },
 	{ M_POST,   "/{id}/unsuspend", "unsuspendAccount", "accounts:write",  ADMIN,    RATE_CALL, "account.unsuspend", ACTION("unsuspend"), "Put a suspended account back into service" },
 	{ 0 }

@@ -91,7 +91,8 @@ enum route_flag {
 	R_NO_WILD   = 1 << 1,  /* only an administrator's "*" implies its scope, no "resource:*" */
 	R_OPEN_TOO  = 1 << 2,  /* answers without a token as well (a short form), see .open */
 	R_CREATES   = 1 << 3,  /* an action that answers 201 */
-	R_SHOW_ONCE = 1 << 4   /* the answer holds a secret: Cache-Control: no-store, not kept for replays */
+	R_SHOW_ONCE = 1 << 4,  /* the answer holds a secret: Cache-Control: no-store, not kept for replays */
+	R_JOB       = 1 << 5   /* answers 202 with the job that it asked for */
 };
 
 struct route {
@@ -136,6 +137,7 @@ struct resource {
 	const char *sort;          /* default sort field, default "id" */
 	bool newest_first;         /* default order is descending */
 	bool cursor_only;          /* no pages, no total */
+	bool feed;                 /* it grows at its end: next_cursor is given there too, for what is to come */
 	const char *key;           /* a unique field that /{id} takes too, or NULL */
 	const char *scope_too;     /* a further scope that its SQL asks administrators for, or NULL */
 };

@@ -155,12 +155,37 @@ void gate_write(struct gate *gate, struct request *r, int status, struct verdict
 			abandon(gate);
 		return;
 	}
-	v->status = status;
+	v->job = db_get_text(result, 0, 7);
+	v->status = status == 204 && v->job ? 202 : status;
 	v->id = db_get_text(result, 0, 0);
 	v->doc = db_get_text(result, 0, 3);
 	v->kept_status = db_get_int4(result, 0, 4, 0);
 	v->kept_headers = db_get_text(result, 0, 5);
 	v->kept_body = db_get_text(result, 0, 6);
+}
+
+bool gate_outcome(struct gate *gate, struct request *r, struct verdict *v)
+{
+	struct db_value values[] = { db_text(r->key_id), gate_digests(r), db_text(v->id), db_text(v->job) };
+	struct verdict now = *v;
+	struct db_error error;
+	PGresult *result = NULL;
+	enum db_status done;
+
+	if (!gate_take_write(gate))
+		return false;
+	done = run_write(gate, r, &gate->outcome, values, &result, &error, false);
+	pthread_mutex_unlock(&gate->write_lock);
+	if (done != DB_OK || PQntuples(result) != 1 || PQgetisnull(result, 0, 0) || !*PQgetvalue(result, 0, 0) ||
+	    !rows_read(result, 0, 1, &now.rows) || arena_defer(r->arena, put_result, result) != 0) {
+		PQclear(result);
+		return false;
+	}
+	if (now.rows.count)
+		v->rows = now.rows;
+	if (v->status == 202)
+		v->doc = db_get_text(result, 0, 2);
+	return true;
 }
 
 enum db_status gate_keep(struct gate *gate, struct request *r, const struct reply *kept)

@@ -34,6 +34,7 @@ struct config {
 	enum log_format log_format; /* text (default) or json */
 	char *worker_dir;        /* posternd's locks and key, default /var/lib/postern */
 	int worker_jobs;         /* run at once, 1..64, default 4 */
+	int job_days, event_days; /* how long ended jobs and events are kept, 1..3650, default 90 and 30 */
 	char *actions_dir;       /* default <libexecdir>/postern/actions */
 	char *local_actions_dir; /* goes before it, default /etc/postern/actions */
 	char *unix_users;        /* "adopt" (default), "create", "none" */

@@ -13,7 +13,7 @@
 #include "reading.h"
 #include "timestamp.h"
 
-enum { BATCH_MAX = 64, ARRAYS = 25, COLUMNS_ADMIT = 12, COLUMNS_WRITE = 7 };
+enum { BATCH_MAX = 64, ARRAYS = 25, COLUMNS_ADMIT = 12, COLUMNS_WRITE = 8 };
 
 /* One request in the turnstile, as the statement's arrays want it. */
 struct gate_entry {
@@ -110,6 +110,9 @@ struct gate *gate_new(const struct config *config, const struct resource *resour
 	         "$10::text, $11::text, $12::text::jsonb, $13::text[], $14::bool, $15::int, $16::text[], $17::text::uuid, $18::text, "
 	         "$19::text, $20::text, $21::text, $22::bigint, $23::bytea, $24::bytea)", resource->name);
 	gate->write = (struct db_stmt){ "write", gate->write_sql, 24, COLUMNS_WRITE };
+	snprintf(gate->outcome_sql, sizeof gate->outcome_sql, "SELECT * FROM %s.outcome($1::text, $2::bytea, $3::text, $4::text::uuid)",
+	         resource->name);
+	gate->outcome = (struct db_stmt){ "outcome", gate->outcome_sql, 4, 3 };
 	db_on_connect(gate->admit_db, schema_fits, gate);
 	db_on_connect(gate->write_db, schema_fits, gate);
 	return gate;

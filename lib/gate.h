@@ -26,6 +26,7 @@ struct verdict {
 	struct rows rows;
 	const char *doc;           /* JSON document, or NULL */
 	const char *id;            /* of the object that a write made or changed */
+	const char *job;           /* UUID of the job that a write asked for, or NULL */
 	int kept_status;           /* a replay: the first answer; 0: none */
 	const char *kept_headers, *kept_body;
 };
@@ -42,6 +43,9 @@ void gate_admit(struct gate *, struct request *r, bool later, struct verdict *);
  * transaction stays open when this is DB_OK, and gate_keep must follow; the write connection is held until then. */
 void gate_write(struct gate *, struct request *r, int status, struct verdict *);
 enum db_status gate_keep(struct gate *, struct request *r, const struct reply *kept);
+
+/* Has the job of that write ended? If so, the verdict's rows and document are as they are now. */
+bool gate_outcome(struct gate *, struct request *r, struct verdict *);
 
 /* The trail's row for what went wrong after admission, or was answered by what was read. */
 enum db_status gate_record(struct gate *, struct request *r, int status, const char *reason);

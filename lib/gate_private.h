@@ -25,6 +25,8 @@ struct gate {
 	pthread_mutex_t write_lock;
 	struct db *write_db;
 	char write_sql[1024];
+	char outcome_sql[256];
+	struct db_stmt outcome;
 	struct db_stmt write;
 	atomic_bool refusals;      /* some may have to be settled */
 	atomic_bool connected;     /* once at least */

@@ -51,15 +51,31 @@ char *http_scrub(struct arena *arena, const char *text, size_t max)
 enum variable {
 	REQUEST_METHOD, REQUEST_URI, DOCUMENT_URI, QUERY_STRING, REQUEST_SCHEME, HTTPS, REMOTE_ADDR, CONTENT_TYPE, HTTP_AUTHORIZATION,
 	REDIRECT_HTTP_AUTHORIZATION, HTTP_X_API_KEY, HTTP_X_REQUEST_ID, HTTP_USER_AGENT, HTTP_ACCEPT, HTTP_IF_MATCH,
-	HTTP_IF_NONE_MATCH, HTTP_IDEMPOTENCY_KEY, VARIABLES
+	HTTP_IF_NONE_MATCH, HTTP_IDEMPOTENCY_KEY, HTTP_PREFER, VARIABLES
 };
 #define NAME(variable) [variable] = { #variable, sizeof #variable - 1 }
 static const struct { const char *text; size_t len; } names[VARIABLES] = {
 	NAME(REQUEST_METHOD), NAME(REQUEST_URI), NAME(DOCUMENT_URI), NAME(QUERY_STRING), NAME(REQUEST_SCHEME), NAME(HTTPS),
 	NAME(REMOTE_ADDR), NAME(CONTENT_TYPE), NAME(HTTP_AUTHORIZATION), NAME(REDIRECT_HTTP_AUTHORIZATION), NAME(HTTP_X_API_KEY),
 	NAME(HTTP_X_REQUEST_ID), NAME(HTTP_USER_AGENT), NAME(HTTP_ACCEPT), NAME(HTTP_IF_MATCH), NAME(HTTP_IF_NONE_MATCH),
-	NAME(HTTP_IDEMPOTENCY_KEY)
+	NAME(HTTP_IDEMPOTENCY_KEY), NAME(HTTP_PREFER)
 };
+
+/* Prefer: wait=N among others (RFC 7240); more than WAIT_MAX_S is that. What cannot be read is no preference. */
+enum { WAIT_MAX_S = 30 };
+static int wait_of(const char *prefer)
+{
+	for (const char *at = prefer; at && *at; at += strcspn(at, ",;"), at += *at != '\0') {
+		long n;
+
+		at += strspn(at, " \t");
+		if (strncasecmp(at, "wait=", 5) == 0 && isdigit((unsigned char)at[5])) {
+			n = strtol(at + 5, NULL, 10);
+			return n > WAIT_MAX_S ? WAIT_MAX_S : (int)n;
+		}
+	}
+	return 0;
+}
 
 struct variables {
 	const char *value[VARIABLES]; /* only the first counts; NULL: there is none */
@@ -218,5 +234,6 @@ void http_read_environment(struct request *r, char *const *environment)
 	r->accept = header(r, v.value[HTTP_ACCEPT]);
 	r->content_type = header(r, v.value[CONTENT_TYPE]);
 	r->idempotency_key = header(r, v.value[HTTP_IDEMPOTENCY_KEY]);
+	r->wait_s = wait_of(v.value[HTTP_PREFER]);
 	read_credentials(r, &v);
 }

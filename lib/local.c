@@ -100,7 +100,7 @@ static enum db_status run(struct local *local, struct request *r, struct verdict
 
 		stmt = (struct db_stmt){ NULL, arena_printf(a,
 			"SELECT * FROM %s.local_write($1::text, $2::text, $3::text::jsonb, $4::bool, $5::int, $6::text[], $7::text::uuid, $8::text)",
-			name), 8, 4 };
+			name), 8, 5 };
 		status = db_run(local->db, &stmt, values, &result, a, &v->error);
 	}
 	if (status != DB_OK)
@@ -109,7 +109,8 @@ static enum db_status run(struct local *local, struct request *r, struct verdict
 		PQclear(result);
 		return DB_ERROR;
 	}
-	v->status = reads ? db_get_int4(result, 0, 0, 500) : resource_success(r);
+	v->job = reads ? NULL : arena_strdup(a, db_get_text(result, 0, 4));
+	v->status = reads ? db_get_int4(result, 0, 0, 500) : v->job && resource_success(r) == 204 ? 202 : resource_success(r);
 	v->total = reads ? db_get_int8(result, 0, 1, -1) : -1;
 	v->id = reads ? NULL : arena_strdup(a, db_get_text(result, 0, 0));
 	v->doc = arena_strdup(a, db_get_text(result, 0, 3));

@@ -47,11 +47,12 @@ static const char *list_args(const struct request *r)
 		buf_char(&out, ']');
 	}
 	if (q->since || q->until) {
-		bool updated = false;
+		const char *column = "at";
 
 		for (const struct field *f = r->resource->fields; f->name; f++)
-			updated |= strcmp(f->name, "updated_at") == 0;
-		buf_printf(&out, ",\"since_column\":\"%s\"", updated ? "updated_at" : "at");
+			if (strcmp(f->name, "updated_at") == 0 || strcmp(f->name, "time") == 0)
+				column = f->name;
+		buf_printf(&out, ",\"since_column\":\"%s\"", column);
 		if (q->since)
 			buf_printf(&out, ",\"since\":\"%s\"", q->since);
 		if (q->until)

@@ -162,8 +162,8 @@ static const char *next_cursor(const struct request *r, const struct verdict *v)
 	size_t n = shown_rows(r, v);
 	const struct row *last = &v->rows.item[n ? n - 1 : 0];
 
-	if (v->rows.count <= n || !n)
-		return NULL;
+	if (v->rows.count <= n && !(r->resource->feed && n))
+		return r->resource->feed ? q->cursor : NULL;
 	return cursor_make(r, q->ordered ? row_value(r->arena, fields, last, q->sort) : NULL,
 	                   row_value(r->arena, fields, last, "id"), r->caller.account_id);
 }
@@ -354,6 +354,15 @@ bool reply_none_match(const struct request *r, const char *etag)
 	return false;
 }
 
+/* Of a job: among the resources beside this one, in the same spelling. */
+static void job_header(const struct request *r, const struct verdict *v, struct reply *out)
+{
+	const char *name = strrchr(r->base, '/');
+
+	if (v->job && name)
+		buf_printf(&out->head, "Location: %.*s/jobs%s/%s\r\n", (int)(name - r->base), r->base, r->php ? ".php" : "", v->job);
+}
+
 static void location_header(const struct request *r, const struct verdict *v, struct reply *out)
 {
 	const char *id = v->id ? v->id : "";
@@ -373,7 +382,10 @@ void reply_result(const struct request *r, const struct verdict *v, int status, 
 	begin(out, status);
 	if (envelope) {
 		buf_str(b, "{\"success\":true,");
-		message_member(r, v, b);
+		if (status == 202)
+			buf_str(b, "\"message\":\"accepted: this job does it\"");
+		else
+			message_member(r, v, b);
 		if (r->query.dry_run)
 			buf_str(b, ",\"dry_run\":true");
 		buf_str(b, ",\"data\":");
@@ -394,13 +406,17 @@ void reply_result(const struct request *r, const struct verdict *v, int status, 
 	} else {
 		data_of(r, v, masked, b);
 	}
-	if ((get || (v->rows.count && !r->query.dry_run)) && !buf_failed(b) && !make_etag(r, v, b->data + from, b->len - from, out))
+	if ((get || (v->rows.count && !r->query.dry_run && status != 202)) && !buf_failed(b) && !make_etag(r, v, b->data + from, b->len - from, out))
 		b->failed = true;
 	if (envelope)
 		stamp(r, b);
 	common_headers(r, out, r->route->type ? r->route->type : "application/json");
 	if (status == 201)
 		location_header(r, v, out);
+	else if (status == 202)
+		job_header(r, v, out);
+	if (r->waited)
+		buf_printf(&out->head, "Preference-Applied: wait=%d\r\n", r->wait_s);
 	if (*out->etag)
 		header(&out->head, "ETag", out->etag);
 	if (list)

@@ -84,6 +84,8 @@ struct request {
 	char address[ADDRESS_TEXT_MAX];
 	bool insecure;             /* over plain HTTP from elsewhere, where that is not allowed */
 	const char *user_agent;
+	int wait_s;                /* Prefer: wait; 0: not asked for */
+	bool waited;
 	const char *if_match, *if_none_match, *accept, *content_type, *idempotency_key;
 	enum credential credential;
 	char key_id[TOKEN_KEY_ID_LEN + 1];

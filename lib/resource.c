@@ -1,7 +1,9 @@
 /* resource.c: see resource.h. */
 #include "resource.h"
 
+#include <stdatomic.h>
 #include <string.h>
+#include <time.h>
 
 #include "db_error.h"
 #include "input.h"
@@ -167,6 +169,8 @@ int resource_success(const struct request *r)
 {
 	if (r->query.dry_run)
 		return 200;
+	if (r->route->flags & R_JOB)
+		return 202;
 	if (r->route->does == DO_CREATE || r->route->flags & R_CREATES)
 		return 201;
 	return r->route->does == DO_DELETE ? 204 : 200;
@@ -231,6 +235,26 @@ static void read_answer(struct service *s, struct request *r, struct verdict *v,
 	}
 }
 
+/* Prefer: wait (RFC 7240): look until the job has ended, for as long as was asked, and answer with what there is then. At most
+ * a quarter of the threads wait; the others are for those who do not. */
+static void await_job(struct service *s, struct request *r, struct verdict *v)
+{
+	enum { LOOK_MS = 100 };
+	static atomic_int waiting;
+	const struct timespec pause = { .tv_nsec = LOOK_MS * 1000000L };
+	int64_t end_us = timestamp_now() + (int64_t)r->wait_s * 1000000;
+	int most = s->config->threads / 4;
+
+	if (!r->wait_s || !v->job)
+		return;
+	if (atomic_fetch_add(&waiting, 1) < (most ? most : 1)) {
+		r->waited = true;
+		while (!gate_outcome(s->gate, r, v) && timestamp_now() < end_us)
+			nanosleep(&pause, NULL);
+	}
+	atomic_fetch_sub(&waiting, 1);
+}
+
 static void write_answer(struct service *s, struct request *r, struct reply *out)
 {
 	bool keeps = r->idempotency_key && !r->query.dry_run;
@@ -273,6 +297,7 @@ static void write_answer(struct service *s, struct request *r, struct reply *out
 			return;
 		}
 	}
+	await_job(s, r, &v);
 	reply_result(r, &v, v.status, false, out);
 }
 

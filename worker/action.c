@@ -22,6 +22,7 @@ const struct kind *kind_find(const char *name)
 }
 
 /* One JSON line: a member with a text, and perhaps a percentage. A line is one write, so that a kill leaves whole lines. */
+__attribute__((format(printf, 3, 0)))
 static void say(const char *member, int percent, const char *fmt, va_list args)
 {
 	char text[TEXT_MAX];

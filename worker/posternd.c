@@ -1,9 +1,437 @@
-/* posternd.c: the main() of the worker; under the name of a kind, of an action. */
+/*
+ * posternd.c: the worker, the one process that changes the machine; under the name of a kind, the action of one job.
+ *
+ * One thread, one loop: take the jobs that are due, start their actions (task.c), pass on what they say, note how they end.
+ * Whatever it knows is in PostgreSQL: killed at any point, the next one begins where the rows say. A job is at work under a
+ * lease, which is renewed; while PostgreSQL is away actions run on, and what came of them is noted when it is back.
+ */
 #include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "action.h"
+#include "db.h"
+#include "input.h"
+#include "json.h"
+#include "log.h"
+#include "task.h"
+#include "timestamp.h"
+
+enum {
+	TASKS_MAX = 64, LEASE_S = 60, BEAT_S = 15, POLL_S = 2, HOUSE_S = 60, SEQUENCE_MAX = 2000,
+	SEQUENCE_SLOW_MS = 1000, SEQUENCE_FAST_MS = 100, TELL_MS = 500, PAUSE_MIN_S = 5, PAUSE_MAX_S = 3600, KINDS_MAX = 256
+};
+#define SECOND ((int64_t)1000000)
+
+static const char help[] =
+	"Usage: posternd [--config FILE]\n"
+	"Runs the jobs that Postern's API writes down: what changes the machine. Stays in the foreground; the log goes to\n"
+	"standard error. SIGTERM ends running jobs, too; they are done again at the next start.\n\n"
+	"  --config FILE     settings; default $POSTERN_CONFIG, else /etc/postern/postern.conf\n"
+	"  --check-config    read the settings, say what is wrong, and end\n"
+	"  --kinds           the kinds of jobs whose actions come with Postern\n"
+	"  --version, --help\n";
+
+static const struct db_stmt take = { "take", "SELECT * FROM work.take($1::text, $2::int, $3::text[], $4::int)", 4, 5 };
+static const struct db_stmt beat = { "beat", "SELECT * FROM work.beat($1::text, $2::text[], $3::int)", 3, 1 };
+static const struct db_stmt step = { "step", "SELECT work.step($1::text, $2::text, $3::int, $4::text, $5::text)", 5, 1 };
+static const struct db_stmt finish = { "finish", "SELECT work.finish($1::text, $2::text, $3::bool, $4::text, $5::text, $6::text, $7::int)", 7, 1 };
+static const struct db_stmt recover = { "recover", "SELECT work.recover($1::text, $2::text)", 2, 1 };
+static const struct db_stmt sequence = { "sequence", "SELECT work.sequence($1::int)", 1, 1 };
+static const struct db_stmt house = { "house", "SELECT work.keep_house($1::int, $2::int)", 2, 1 };
+static const struct db_stmt settle = { "settle", "SELECT gate.settle()", 0, 1 };
+
+struct worker {
+	struct config config;
+	const char *config_path;
+	struct arena *arena;        /* of one round of the loop */
+	struct db *db;
+	PGconn *listener;
+	char machine[80], name[160];/* "host", "host pid random" */
+	struct task tasks[TASKS_MAX];
+	size_t room;                /* tasks that may run at once */
+	bool ending, recovered;
+	int64_t listen_us, take_us, beat_us, house_us, sequence_us, settle_us; /* when each is due next */
+};
+
+static bool ran(struct worker *w, const struct db_stmt *stmt, const struct db_value *values, PGresult **result)
+{
+	struct db_error error;
+	enum db_status status = db_run(w->db, stmt, values, result, w->arena, &error);
+
+	if (status == DB_ERROR) {
+		log_event("error", "statement_failed", "statement", stmt->name, "sqlstate", error.sqlstate, "message", error.message, NULL);
+		if (db_is_stale(&error))
+			db_close(w->db);
+	}
+	return status == DB_OK;
+}
+
+static bool ran_quietly(struct worker *w, const struct db_stmt *stmt, const struct db_value *values)
+{
+	PGresult *result = NULL;
+	bool good = ran(w, stmt, values, &result);
+
+	PQclear(result);
+	return good;
+}
+
+/* ---- the hint: NOTIFY; the tables are the truth ---- */
+
+static void listen_for_jobs(struct worker *w, int64_t now)
+{
+	char role[128];
+	const char *keys[] = { "dbname", "user", "application_name", "connect_timeout", NULL };
+	const char *values[] = { w->config.dsn_direct, role, "posternd", "3", NULL };
+
+	if (w->listener && PQstatus(w->listener) == CONNECTION_OK)
+		return;
+	PQfinish(w->listener);
+	w->listener = NULL;
+	if (now < w->listen_us)
+		return;
+	w->listen_us = now + POLL_S * SECOND;
+	snprintf(role, sizeof role, "%sworker", w->config.role_prefix);
+	w->listener = PQconnectdbParams(keys, values, 1);
+	if (PQstatus(w->listener) == CONNECTION_OK)
+		PQclear(PQexec(w->listener, "LISTEN postern_jobs"));
+	w->take_us = 0; /* what was asked for meanwhile */
+}
+
+static void hear_hints(struct worker *w)
+{
+	PGnotify *hint;
+
+	if (!w->listener)
+		return;
+	PQconsumeInput(w->listener);
+	while ((hint = PQnotifies(w->listener))) {
+		w->take_us = w->beat_us = 0; /* something new, or something to cancel */
+		PQfreemem(hint);
+	}
+}
+
+/* ---- jobs ---- */
+
+static size_t running(const struct worker *w)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < TASKS_MAX; i++)
+		n += w->tasks[i].kind != NULL;
+	return n;
+}
+
+/* What the job says of the object, by the kind's fields and nothing else; NULL with *why. The worker trusts nothing in a row. */
+static struct json_object *checked(struct worker *w, const struct kind *kind, const char *text, const char **why)
+{
+	struct json_object *given, *out = json_object_new_object();
+	size_t at;
+
+	given = json_parse(text, strlen(text), why, &at);
+	if (!given || !json_object_is_type(given, json_type_object)) {
+		*why = "its data are no object";
+		goto bad;
+	}
+	for (const struct field *f = kind->fields; f->name; f++) {
+		struct json_object *value = NULL, *copy;
+
+		if (!json_object_object_get_ex(given, f->name, &value) || (!value && !(f->flags & F_REQUIRED))) {
+			if (f->flags & F_REQUIRED) {
+				*why = arena_printf(w->arena, "its data lack \"%s\"", f->name);
+				goto bad;
+			}
+			continue;
+		}
+		*why = NULL;
+		copy = f->type == F_JSON ? json_object_get(value) : input_value(w->arena, f, value, why);
+		if (*why) {
+			*why = arena_printf(w->arena, "its %s %s", f->name, *why);
+			goto bad;
+		}
+		json_object_object_add(out, f->name, copy);
+	}
+	json_object_put(given);
+	return out;
+bad:
+	json_object_put(given);
+	json_object_put(out);
+	return NULL;
+}
+
+/* Pauses grow from attempt to attempt, with a spread, so that what failed together does not come back together. */
+static int pause_s(int attempt)
+{
+	int64_t s = PAUSE_MIN_S;
+	unsigned char spread = 0;
+
+	for (int i = 1; i < attempt && s < PAUSE_MAX_S; i++)
+		s *= 3;
+	if (s > PAUSE_MAX_S)
+		s = PAUSE_MAX_S;
+	if (getrandom(&spread, sizeof spread, GRND_NONBLOCK) < 0)
+		spread = 128;
+	return (int)(s / 2 + s * spread / 255);
+}
+
+/* Note how an attempt ended. False: PostgreSQL is away; it is to be noted later. */
+static bool noted(struct worker *w, const struct task *t, bool good, const char *why, bool again)
+{
+	struct db_value values[] = {
+		db_text(w->name), db_text(t->job), db_bool(w->arena, good), db_text(good ? NULL : why),
+		db_text(t->result ? json_object_to_json_string_ext(t->result, JSON_C_TO_STRING_PLAIN) : NULL),
+		db_text(t->log.len ? t->log.data : NULL), { NULL, 0 }
+	};
+	PGresult *result = NULL;
+	struct db_error error;
+	enum db_status status;
+
+	if (again && t->attempt < t->kind->attempts)
+		values[6] = db_int4(w->arena, pause_s(t->attempt));
+	status = db_run(w->db, &finish, values, &result, w->arena, &error);
+	PQclear(result);
+	if (status == DB_GONE || (status == DB_ERROR && (db_is_conflict(&error) || db_is_stale(&error)))) {
+		if (status == DB_ERROR)
+			db_close(w->db);
+		return false;
+	}
+	if (status == DB_ERROR)
+		log_event("error", "job_not_noted", "job", t->job, "message", error.message, NULL);
+	log_event(good ? "info" : "warn", good ? "job_succeeded" : values[6].data ? "job_again" : "job_failed", "job", t->job,
+	          "kind", t->kind->name, "error", good ? NULL : why, NULL);
+	return true;
+}
+
+static void begin(struct worker *w, const char *job, const struct kind *kind, int attempt, const char *data, const char *secret)
+{
+	struct task *t = NULL;
+	struct json_object *fine;
+	const char *why = NULL;
+	bool again = false, started;
+
+	for (size_t i = 0; i < TASKS_MAX && !t; i++)
+		if (!w->tasks[i].kind)
+			t = &w->tasks[i];
+	if (!t)
+		return; /* its lease runs out */
+	*t = (struct task){ .kind = kind, .attempt = attempt, .out = -1, .err = -1, .lock = -1 };
+	snprintf(t->job, sizeof t->job, "%s", job);
+	fine = checked(w, kind, data, &why);
+	started = fine && task_start(t, &w->config, w->config_path, json_object_to_json_string_ext(fine, JSON_C_TO_STRING_PLAIN), secret, &why, &again);
+	json_object_put(fine);
+	if (started) {
+		log_event("info", "job_started", "job", job, "kind", kind->name, NULL);
+		return;
+	}
+	snprintf(t->error, sizeof t->error, "%s", why ? why : "");
+	t->ended = true; /* noted by the loop, with the others */
+	t->reaped = true;
+	t->status = (again ? 75 : 1) << 8;
+}
+
+static void take_jobs(struct worker *w, int64_t now)
+{
+	const char *names[KINDS_MAX];
+	size_t kinds = 0, free_slots = w->room - running(w);
+	PGresult *result = NULL;
+
+	if (w->ending || now < w->take_us || !free_slots)
+		return;
+	w->take_us = now + POLL_S * SECOND;
+	for (const struct kind *const *k = __start_postern_kinds; k < __stop_postern_kinds && kinds < KINDS_MAX; k++)
+		names[kinds++] = (*k)->name;
+	struct db_value values[] = {
+		db_text(w->name), db_int4(w->arena, (int32_t)free_slots), db_text_array(w->arena, names, kinds), db_int4(w->arena, LEASE_S)
+	};
+	if (!ran(w, &take, values, &result))
+		return;
+	for (int i = 0; i < PQntuples(result); i++) {
+		const struct kind *kind = kind_find(db_get_text(result, i, 1));
+
+		if (kind)
+			begin(w, db_get_text(result, i, 0), kind, db_get_int4(result, i, 2, 1), db_get_text(result, i, 3), NULL);
+	}
+	if (PQntuples(result))
+		w->take_us = 0; /* there may be more */
+	PQclear(result);
+}
+
+/* Renew the leases; end what was cancelled, and what is no longer ours. */
+static void keep_leases(struct worker *w, int64_t now)
+{
+	const char *ids[TASKS_MAX];
+	size_t n = 0;
+	PGresult *result = NULL;
+
+	if (now < w->beat_us)
+		return;
+	w->beat_us = now + BEAT_S * SECOND;
+	for (size_t i = 0; i < TASKS_MAX; i++)
+		if (w->tasks[i].kind && !w->tasks[i].ended)
+			ids[n++] = w->tasks[i].job;
+	struct db_value values[] = { db_text(w->name), db_text_array(w->arena, ids, n), db_int4(w->arena, LEASE_S) };
+	if (!n || !ran(w, &beat, values, &result))
+		return;
+	for (int row = 0; row < PQntuples(result); row++)
+		for (size_t i = 0; i < TASKS_MAX; i++) {
+			struct task *t = &w->tasks[i];
+
+			if (t->kind && !t->cancelled && strcmp(t->job, db_get_text(result, row, 0)) == 0) {
+				t->cancelled = true;
+				task_end(t, now);
+			}
+		}
+	PQclear(result);
+}
+
+static void tell(struct worker *w, struct task *t, int64_t now)
+{
+	struct db_value values[] = {
+		db_text(w->name), db_text(t->job), { NULL, 0 }, db_text(*t->message ? t->message : NULL),
+		db_text(t->log.len ? t->log.data : NULL)
+	};
+
+	if (!t->told || t->ended || now < t->told_us + TELL_MS * 1000)
+		return;
+	if (t->progress >= 0)
+		values[2] = db_int4(w->arena, t->progress);
+	t->told_us = now;
+	t->told = !ran_quietly(w, &step, values);
+}
+
+static void tend_jobs(struct worker *w, int64_t now)
+{
+	for (size_t i = 0; i < TASKS_MAX; i++) {
+		struct task *t = &w->tasks[i];
+		const char *why;
+		bool again, good;
+
+		if (!t->kind)
+			continue;
+		if (!t->ended)
+			task_look(t, now);
+		tell(w, t, now);
+		if (!t->ended || now < t->told_us)
+			continue;
+		good = task_good(t, &why, &again);
+		if (w->ending && !good && WIFSIGNALED(t->status)) { /* by us: its row stays as it is, for the next worker */
+			task_free(t, &w->config);
+			continue;
+		}
+		if (noted(w, t, good, why, again)) {
+			task_free(t, &w->config);
+			w->take_us = 0;
+		} else {
+			t->told_us = now + SECOND; /* PostgreSQL is away: ask again then */
+		}
+	}
+}
+
+/* ---- by the clock ---- */
+
+static void number_events(struct worker *w, int64_t now)
+{
+	PGresult *result = NULL;
+	struct db_value values[] = { db_int4(w->arena, SEQUENCE_MAX) };
+
+	if (now < w->sequence_us)
+		return;
+	w->sequence_us = now + SEQUENCE_SLOW_MS * 1000;
+	if (!ran(w, &sequence, values, &result))
+		return;
+	if (db_get_int4(result, 0, 0, 0) > 0)
+		w->sequence_us = now + SEQUENCE_FAST_MS * 1000;
+	PQclear(result);
+}
+
+static void keep_house(struct worker *w, int64_t now)
+{
+	struct db_value values[] = { db_int4(w->arena, w->config.event_days), db_int4(w->arena, w->config.job_days) };
+	struct db_value recovery[] = { db_text(w->name), db_text(w->machine) };
+
+	if (!w->recovered) {
+		if (!(w->recovered = ran_quietly(w, &recover, recovery)))
+			return;
+	}
+	if (now < w->house_us)
+		return;
+	w->house_us = now + HOUSE_S * SECOND;
+	ran_quietly(w, &recover, recovery); /* leases of other machines' workers that ran out */
+	ran_quietly(w, &house, values);
+	ran_quietly(w, &settle, NULL);
+}
+
+/* ---- the loop ---- */
+
+static int wait_ms(const struct worker *w, int64_t now)
+{
+	int64_t due = w->sequence_us, ms;
+
+	if (!w->ending && running(w) < w->room && w->take_us < due)
+		due = w->take_us;
+	for (size_t i = 0; i < TASKS_MAX; i++)
+		if (w->tasks[i].kind && now + 100000 < due)
+			due = now + 100000; /* a kill's grace, a notice that is still to be given */
+	ms = (due - now) / 1000;
+	return ms < 0 ? 0 : ms > 1000 ? 1000 : (int)ms + 1;
+}
+
+static void await(struct worker *w, int signals)
+{
+	struct pollfd fds[2 * TASKS_MAX + 2] = { { .fd = signals, .events = POLLIN } };
+	struct signalfd_siginfo got;
+	nfds_t n = 1;
+
+	if (w->listener && PQsocket(w->listener) >= 0)
+		fds[n++] = (struct pollfd){ .fd = PQsocket(w->listener), .events = POLLIN };
+	for (size_t i = 0; i < TASKS_MAX; i++) {
+		if (w->tasks[i].kind && w->tasks[i].out >= 0)
+			fds[n++] = (struct pollfd){ .fd = w->tasks[i].out, .events = POLLIN };
+		if (w->tasks[i].kind && w->tasks[i].err >= 0)
+			fds[n++] = (struct pollfd){ .fd = w->tasks[i].err, .events = POLLIN };
+	}
+	poll(fds, n, wait_ms(w, timestamp_now()));
+	while (read(signals, &got, sizeof got) == sizeof got)
+		if (got.ssi_signo != SIGCHLD && !w->ending) {
+			w->ending = true;
+			log_event("info", "stopping", NULL);
+			for (size_t i = 0; i < TASKS_MAX; i++)
+				if (w->tasks[i].kind && !w->tasks[i].ended) /* done again at the next start */
+					task_end(&w->tasks[i], timestamp_now());
+		}
+}
+
+static void work(struct worker *w, int signals)
+{
+	while (!w->ending || running(w)) {
+		int64_t now = timestamp_now();
+
+		arena_reset(w->arena);
+		listen_for_jobs(w, now);
+		hear_hints(w);
+		keep_house(w, now);
+		tend_jobs(w, now);
+		keep_leases(w, now);
+		if (w->recovered)
+			take_jobs(w, now);
+		number_events(w, now);
+		await(w, signals);
+	}
+}
+
+/* ---- the beginning ---- */
 
 static int list_kinds(void)
 {
@@ -12,13 +440,102 @@ static int list_kinds(void)
 	return 0;
 }
 
+/* The worker's folder, and the lock that makes it the only one here. */
+static bool have_folder(const struct config *config)
+{
+	char path[PATH_MAX];
+	int fd;
+
+	snprintf(path, sizeof path, "%s/jobs", config->worker_dir);
+	if ((mkdir(config->worker_dir, 0750) != 0 && errno != EEXIST) || (mkdir(path, 0700) != 0 && errno != EEXIST)) {
+		fprintf(stderr, "posternd: worker_dir %s: %s\n", config->worker_dir, strerror(errno));
+		return false;
+	}
+	snprintf(path, sizeof path, "%s/lock", config->worker_dir);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) != 0) {
+		fprintf(stderr, fd < 0 ? "posternd: %s: %s\n" : "posternd: another one is at work here: it holds %s (%s)\n", path, strerror(errno));
+		return false;
+	}
+	return true; /* held until the process ends */
+}
+
+static int signal_channel(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static bool open_worker(struct worker *w)
+{
+	unsigned random = 0;
+
+	if (gethostname(w->machine, sizeof w->machine - 1) != 0 || !*w->machine)
+		snprintf(w->machine, sizeof w->machine, "localhost");
+	if (getrandom(&random, sizeof random, 0) != sizeof random)
+		return false;
+	snprintf(w->name, sizeof w->name, "%s %d %08x", w->machine, (int)getpid(), random);
+	w->room = (size_t)w->config.worker_jobs;
+	w->arena = arena_new();
+	w->db = db_new(&w->config, "worker");
+	return w->arena && w->db;
+}
+
 int main(int argc, char **argv)
 {
+	static const struct option options[] = {
+		{ "config", required_argument, NULL, 'c' }, { "check-config", no_argument, NULL, 'C' }, { "kinds", no_argument, NULL, 'k' },
+		{ "version", no_argument, NULL, 'v' }, { "help", no_argument, NULL, 'h' }, { 0 }
+	};
+	static struct worker w;
 	const struct kind *kind = kind_find(program_invocation_short_name);
+	bool check = false;
+	int option, signals;
 
 	if (kind)
 		return action_main(kind);
-	if (argc == 2 && strcmp(argv[1], "--kinds") == 0)
-		return list_kinds();
-	return 2;
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (option) {
+		case 'c': w.config_path = optarg; break;
+		case 'C': check = true; break;
+		case 'k': return list_kinds();
+		case 'v': puts("posternd " POSTERN_VERSION); return 0;
+		case 'h': fputs(help, stdout); return 0;
+		default: fputs(help, stderr); return 2;
+		}
+	}
+	if (!config_load(&w.config, w.config_path, stderr))
+		return 1;
+	if (check) {
+		puts("the settings are in order");
+		return 0;
+	}
+	if (!w.config_path)
+		w.config_path = getenv("POSTERN_CONFIG");
+	log_open("posternd", w.config.log_format);
+	if (!have_folder(&w.config))
+		return 1;
+	signals = signal_channel();
+	if (signals < 0 || !open_worker(&w)) {
+		fprintf(stderr, "posternd: %s\n", strerror(errno));
+		return 1;
+	}
+	if (!task_sweep(&w.config)) {
+		fprintf(stderr, "posternd: something that an earlier worker has started does not end; see above\n");
+		return 1;
+	}
+	log_event("info", "started", "name", w.name, NULL);
+	work(&w, signals);
+	PQfinish(w.listener);
+	db_free(w.db);
+	arena_free(w.arena);
+	config_free(&w.config);
+	return 0;
 }

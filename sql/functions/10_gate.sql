@@ -129,7 +129,7 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 		WHEN b.revoked_at IS NOT NULL THEN 'revoked'
 		WHEN b.expires_at <= at OR b.key_expires_at <= at THEN 'expired'
 		WHEN b.user_status <> 'active' THEN 'owner_suspended'
-		WHEN b.account_id > 0 AND b.account_status IS DISTINCT FROM 'active' THEN 'account_suspended'
+		WHEN b.account_id > 0 AND (b.account_status IS NULL OR b.account_status IN ('suspended', 'deleting')) THEN 'account_suspended'
 		WHEN b.owner_rank < 3 AND b.account_id <> b.user_account_id THEN 'owner_moved'
 		WHEN insecure THEN 'insecure'
 		WHEN b.allowed_ips <> '{}' AND (ip IS NULL OR NOT ip <<= ANY (b.allowed_ips)) THEN 'address'
@@ -519,6 +519,53 @@ LANGUAGE sql IMMUTABLE AS $$
 	SELECT CASE WHEN body ? field AND jsonb_typeof(body -> field) = 'array'
 	            THEN ARRAY(SELECT jsonb_array_elements_text(body -> field)) ELSE present END
 $$;
+-- An event of a job, with what people and programs want to know of it.
+CREATE FUNCTION gate.job_event(p_job uuid, p_type text, p_more jsonb DEFAULT '{}') RETURNS void
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+	INSERT INTO postern.events (account_id, type, resource, object_id, data, request_id)
+	SELECT j.account_id, p_type, split_part(p_type, '.', 1), CASE WHEN p_type LIKE 'job.%' THEN j.id::text ELSE j.object_id END,
+		jsonb_build_object('job_id', j.id, 'kind', j.kind, 'status', j.status, 'resource', j.resource, 'object_id', j.object_id,
+			'attempts', j.attempts, 'progress', j.progress, 'message', j.message, 'error', j.error) || p_more, j.request_id
+	FROM postern.jobs j WHERE j.id = p_job
+$$;
+-- Have the machine changed: a job in the transaction of the change that wants it. `p_resource` is the endpoint's name, whose
+-- functions task() and settled() say what the action is told and what becomes of the object (15_work.sql).
+CREATE FUNCTION gate.work(c postern.caller, p_account bigint, p_kind text, p_resource text, p_object text,
+                          p_input jsonb DEFAULT '{}', p_secret bytea DEFAULT NULL) RETURNS uuid
+LANGUAGE plpgsql AS $$
+DECLARE
+	v_id uuid;
+BEGIN
+	IF split_part(p_kind, '.', 2) IN ('remove', 'delete') THEN -- what was still to be done to it need not be
+		UPDATE postern.jobs j SET status = 'cancelled', message = 'no longer needed: the object is being removed',
+			finished_at = postern.clock(), version = j.version + 1, updated_at = postern.clock()
+		WHERE j.resource = p_resource AND j.object_id = p_object AND j.status = 'queued';
+	END IF;
+	INSERT INTO postern.jobs (account_id, kind, resource, object_id, input, secret, token_id, request_id, source)
+	VALUES (p_account, p_kind, p_resource, p_object, p_input, p_secret, c.token_id, c.request_id,
+		CASE WHEN c.kind = 'schedule' THEN 'schedule' ELSE 'api' END)
+	RETURNING id INTO v_id;
+	PERFORM gate.job_event(v_id, 'job.queued');
+	PERFORM set_config('postern.job', v_id::text, true); -- the write that this is part of answers with it
+	PERFORM pg_notify('postern_jobs', '');
+	RETURN v_id;
+END $$;
+-- The simple rule for an object whose job has ended: `p_good`, or error with the reason; gone after a removal. A change that
+-- came while the job ran has a job of its own, which will say.
+CREATE FUNCTION gate.settle_status(t regclass, j postern.jobs, p_good text) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+	IF j.status = 'succeeded' AND split_part(j.kind, '.', 2) IN ('remove', 'delete') THEN
+		EXECUTE format('DELETE FROM %s WHERE id = $1', t) USING j.object_id::bigint;
+		RETURN;
+	END IF;
+	EXECUTE format('UPDATE %s SET status = $1, last_error = $2, version = version + 1, updated_at = postern.clock()
+		WHERE id = $3 AND job_id = $4', t)
+	USING CASE j.status WHEN 'succeeded' THEN p_good ELSE 'error' END,
+		CASE j.status WHEN 'succeeded' THEN NULL WHEN 'cancelled' THEN 'the job was cancelled; change it, or retry the job' ELSE j.error END,
+		j.object_id::bigint, j.id;
+END $$;
+
 -- Move an object from one status to another, or say why not. `t` has id, status, version and updated_at; `one` names it.
 CREATE FUNCTION gate.set_status(t regclass, one text, o text, p_from text, p_to text) RETURNS postern.done
 LANGUAGE plpgsql AS $$
@@ -550,6 +597,7 @@ BEGIN
 END $$;
 ALTER FUNCTION gate.record(text, bytea, inet, uuid, bigint, text, text, text, text, int, text, bigint, text) OWNER TO postern_gate;
 ALTER FUNCTION gate.settle() OWNER TO postern_gate;
+ALTER FUNCTION gate.job_event(uuid, text, jsonb) OWNER TO postern_gate;
 ALTER FUNCTION gate.token_stands() OWNER TO postern_operator;
 ALTER FUNCTION gate.user_stands() OWNER TO postern_operator;
 ALTER FUNCTION gate.role_stands() OWNER TO postern_operator;

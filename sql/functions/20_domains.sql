@@ -33,7 +33,7 @@ BEGIN
 	SELECT * INTO a FROM postern.accounts x WHERE x.id = coalesce(users.account_of(c, b), c.account_id) FOR UPDATE;
 	IF NOT FOUND THEN
 		PERFORM gate.invalid('account_id', 'is required: your token is bound to no account; give account_id or account');
-	ELSIF a.status <> 'active' THEN
+	ELSIF a.status NOT IN ('active', 'pending') THEN
 		PERFORM gate.fail(409, format('the account is %s', a.status));
 	ELSIF a.max_domains <= (SELECT count(*) FROM postern.domains d WHERE d.account_id = a.id) THEN
 		PERFORM gate.fail(409, format('the account''s plan allows %s domains; delete one or change the plan', a.max_domains));

@@ -31,7 +31,7 @@ DECLARE
 BEGIN
 	FOR f IN SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = e.name::regnamespace
 	         AND p.proname IN ('serve', 'write', 'local_read', 'local_write', 'tenant_read', 'operator_read',
-	                           'tenant_write', 'operator_write', 'tenant_call', 'operator_call', 'change') LOOP
+	                           'tenant_write', 'operator_write', 'tenant_call', 'operator_call', 'change', 'outcome') LOOP
 		EXECUTE format('DROP FUNCTION %s', f);
 	END LOOP;
 	EXECUTE format('DROP TYPE IF EXISTS %1$s.page, %1$s.change', schema);
@@ -56,7 +56,7 @@ BEGIN
 	EXECUTE format('REVOKE ALL ON SCHEMA %s FROM PUBLIC', schema);
 	EXECUTE format('GRANT USAGE ON SCHEMA %s TO %s, postern_cli, postern_gate, postern_tenant, postern_operator', schema, login);
 	EXECUTE format('GRANT USAGE ON SCHEMA gate TO %s', login);
-	EXECUTE format('CREATE TYPE %s.change AS (id text, account_id bigint, old jsonb, new jsonb, rows %s[], doc jsonb)', schema, item);
+	EXECUTE format('CREATE TYPE %s.change AS (id text, account_id bigint, old jsonb, new jsonb, rows %s[], doc jsonb, job uuid)', schema, item);
 	FOR f IN SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = e.name::regnamespace LOOP
 		EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', f);
 		EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO postern_tenant, postern_operator', f);
@@ -147,6 +147,7 @@ DECLARE
 	row @item@;
 BEGIN
 	PERFORM set_config('postern.account_id', c.account_id::text, true);
+	PERFORM set_config('postern.job', '', true);
 	r.account_id := c.account_id;
 	@before@
 	done := CASE p_op @writes@ END;
@@ -155,6 +156,7 @@ BEGIN
 	END IF;
 	r.id := coalesce(done.id, v_id);
 	r.doc := done.doc;
+	r.job := nullif(current_setting('postern.job', true), '');
 	@after@
 	PERFORM set_config('postern.account_id', '', true);
 	RETURN r;
@@ -315,7 +317,7 @@ CREATE FUNCTION @schema@.write(
 	p_own boolean, p_op text, p_id text, p_body jsonb, p_match text[], p_dry boolean, p_status int, p_secrets text[],
 	p_request_id uuid, p_method text, p_path text, p_action text, p_agent text, p_elapsed_us bigint,
 	p_idempotency bytea, p_fingerprint bytea)
-RETURNS TABLE (id text, account_id bigint, rows @item@[], doc text, kept_status int, kept_headers text, kept_body text)
+RETURNS TABLE (id text, account_id bigint, rows @item@[], doc text, kept_status int, kept_headers text, kept_body text, job text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $f$
 #variable_conflict use_column
 DECLARE
@@ -329,7 +331,7 @@ BEGIN
 		IF k.key IS NOT NULL THEN
 			PERFORM gate.trail(c, c.account_id, p_action, p_id, p_method, p_path, k.status, 'replayed',
 				p_elapsed_us + (extract(epoch FROM clock_timestamp() - v_begin) * 1000000)::bigint, p_agent, NULL);
-			RETURN QUERY SELECT NULL::text, NULL::bigint, NULL::@item@[], NULL::text, k.status, k.headers, k.body;
+			RETURN QUERY SELECT NULL::text, NULL::bigint, NULL::@item@[], NULL::text, k.status, k.headers, k.body, NULL::text;
 			RETURN;
 		END IF;
 	END IF;
@@ -337,10 +339,30 @@ BEGIN
 	IF NOT p_dry THEN
 		PERFORM gate.emit(c, r.account_id, p_action, r.id, coalesce(r.new, r.old, r.doc));
 	END IF;
-	PERFORM gate.trail(c, r.account_id, p_action, r.id, p_method, p_path, p_status, CASE WHEN p_dry THEN 'dry_run' END,
+	PERFORM gate.trail(c, r.account_id, p_action, r.id, p_method, p_path, CASE WHEN p_status = 204 AND r.job IS NOT NULL THEN 202 ELSE p_status END, CASE WHEN p_dry THEN 'dry_run' END,
 		p_elapsed_us + (extract(epoch FROM clock_timestamp() - v_begin) * 1000000)::bigint, p_agent,
 		CASE WHEN NOT p_dry THEN gate.changes(r.old, r.new, p_secrets) END);
-	RETURN QUERY SELECT r.id, r.account_id, r.rows, r.doc::text, NULL::int, NULL::text, NULL::text;
+	RETURN QUERY SELECT r.id, r.account_id, r.rows, CASE WHEN p_status IN (202, 204) THEN coalesce(work.shown(r.job)::text, r.doc::text) ELSE r.doc::text END,
+		NULL::int, NULL::text, NULL::text, r.job::text;
+END $f$;
+
+-- For Prefer: wait. Has the job of a change ended, and how do the object and the job look now?
+CREATE FUNCTION @schema@.outcome(p_key text, p_digest bytea, p_id text, p_job uuid)
+RETURNS TABLE (ended boolean, rows @rows@[], doc text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $f$
+#variable_conflict use_column
+DECLARE
+	b gate.bearer := gate.recognise(p_key, p_digest);
+	j postern.jobs;
+	v_rows @rows@[];
+BEGIN
+	SELECT * INTO j FROM postern.jobs x WHERE x.id = p_job AND (x.account_id = b.account_id OR b.account_id = 0);
+	IF j.status IN ('queued', 'running') THEN
+		RETURN QUERY SELECT false, NULL::@rows@[], NULL::text;
+		RETURN;
+	END IF;
+	@outcome@
+	RETURN QUERY SELECT true, v_rows, work.shown(j.id)::text;
 END $f$;
 
 CREATE FUNCTION @schema@.change(c postern.caller, p_op text, p_id text, p_body jsonb, p_match text[], p_dry boolean)
@@ -359,6 +381,7 @@ BEGIN
 		r := @schema@.change(c, p_op, p_id, p_body, p_match, false);
 		RAISE EXCEPTION USING ERRCODE = 'PNDRY'; -- takes the change back; what was seen of it stays in r
 	EXCEPTION WHEN SQLSTATE 'PNDRY' THEN
+		r.job := NULL;
 		RETURN r;
 	END;
 END $f$;
@@ -376,7 +399,7 @@ BEGIN
 END $f$;
 CREATE FUNCTION @schema@.local_write(p_op text, p_id text, p_body jsonb, p_dry boolean, p_status int, p_secrets text[],
 	p_request_id uuid, p_action text)
-RETURNS TABLE (id text, account_id bigint, rows @item@[], doc text)
+RETURNS TABLE (id text, account_id bigint, rows @item@[], doc text, job text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $f$
 #variable_conflict use_column
 DECLARE
@@ -385,9 +408,10 @@ DECLARE
 BEGIN
 	IF NOT p_dry THEN
 		PERFORM gate.emit(c, r.account_id, p_action, r.id, coalesce(r.new, r.old, r.doc));
-		PERFORM gate.trail(c, r.account_id, p_action, r.id, NULL, NULL, p_status, NULL, NULL, NULL, gate.changes(r.old, r.new, p_secrets));
+		PERFORM gate.trail(c, r.account_id, p_action, r.id, NULL, NULL, CASE WHEN p_status = 204 AND r.job IS NOT NULL THEN 202 ELSE p_status END,
+			NULL, NULL, NULL, gate.changes(r.old, r.new, p_secrets));
 	END IF;
-	RETURN QUERY SELECT r.id, r.account_id, r.rows, r.doc::text;
+	RETURN QUERY SELECT r.id, r.account_id, r.rows, CASE WHEN p_status IN (202, 204) THEN coalesce(work.shown(r.job)::text, r.doc::text) ELSE r.doc::text END, r.job::text;
 END $f$;
 	$t$;
 	-- only what this endpoint has is in its statement
@@ -410,6 +434,12 @@ END $f$;
 		|| ', ' || CASE WHEN reads IS NULL THEN 'NULL::text AS doc' ELSE $t$CASE WHEN s.why IS NOT NULL OR p_refused[s.n] IS NOT NULL OR p_op[s.n] IN ('', 'next', 'page', 'list', 'get') THEN NULL
 				WHEN s.unbound THEN @schema@.operator_call(gate.caller(gate.recognise(p_key[s.n], p_digest[s.n]), p_ip[s.n]::inet, p_request_id[s.n]::uuid), p_op[s.n], p_args[s.n]::jsonb)::text
 				ELSE @schema@.tenant_call(gate.caller(gate.recognise(p_key[s.n], p_digest[s.n]), p_ip[s.n]::inet, p_request_id[s.n]::uuid), p_op[s.n], p_args[s.n]::jsonb)::text END AS doc$t$ END);
+	template := replace(template, '@outcome@', CASE WHEN e.base_table IS NULL THEN '' ELSE $t$
+	IF p_id IS NOT NULL AND b.account_id = 0 AND b.rank = 3 THEN
+		SELECT r.rows INTO v_rows FROM @schema@.operator_read(ARRAY[1], NULL, ARRAY['get'], ARRAY[p_id], ARRAY[1], ARRAY['{}']) r;
+	ELSIF p_id IS NOT NULL THEN
+		SELECT r.rows INTO v_rows FROM @schema@.tenant_read(ARRAY[1], ARRAY[b.account_id], ARRAY['get'], ARRAY[p_id], ARRAY[1], ARRAY['{}']) r;
+	END IF;$t$ END);
 	template := replace(template, '@from@', CASE WHEN e.base_table IS NULL THEN 'judged s' ELSE 'judged s LEFT JOIN found d ON d.n = s.n' END);
 	template := replace(template, '@local_rows@', CASE WHEN e.base_table IS NULL THEN 'NULL;' ELSE $t$RETURN QUERY SELECT CASE WHEN p_op = 'get' AND r.version IS NULL THEN 404 ELSE 200 END, r.total, r.rows, NULL::text
 		FROM @schema@.operator_read(ARRAY[1], NULL, ARRAY[p_op], ARRAY[p_id], ARRAY[p_limit], ARRAY[p_args::text]) r;$t$ END);
@@ -417,11 +447,11 @@ END $f$;
 	template := replace(template, '@schema@', schema);
 	EXECUTE template;
 	FOR f IN SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = e.name::regnamespace
-	         AND p.proname IN ('serve', 'write', 'local_read', 'local_write', 'change') LOOP
+	         AND p.proname IN ('serve', 'write', 'outcome', 'local_read', 'local_write', 'change') LOOP
 		EXECUTE format('ALTER FUNCTION %s OWNER TO postern_gate', f);
 		EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', f);
 	END LOOP;
-	FOR f IN SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = e.name::regnamespace AND p.proname IN ('serve', 'write') LOOP
+	FOR f IN SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = e.name::regnamespace AND p.proname IN ('serve', 'write', 'outcome') LOOP
 		EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', f, login);
 	END LOOP;
 	FOR f IN SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = e.name::regnamespace AND p.proname IN ('local_read', 'local_write') LOOP

@@ -113,7 +113,9 @@ test('a dry run of every write checks everything, answers 200 and changes nothin
 	await post(`/api/users/${stopped.user.id}/suspend`);
 	const live = s.mint({ scopes: ['domains:read'] }), dead = s.mint({ scopes: ['domains:read'] });
 	await post(`/api/tokens/${dead.id}/revoke`);
+	s.psql(`UPDATE postern.jobs SET status = 'failed', attempts = 1 WHERE id = '${stopped.account.job_id}'`);
 	const good = {
+		cancelJob: { id: account.account.job_id }, retryJob: { id: stopped.account.job_id },
 		createDomain: { body: { domain: 'dry.example', account: tenant.username } }, replaceDomain: { id: d.id, body: { type: 'alias' } },
 		changeDomain: { id: d.id, body: { mail_enabled: false } }, deleteDomain: { id: d.id }, suspendDomain: { id: d.id },
 		unsuspendDomain: { id: suspended.id },

@@ -1,0 +1,272 @@
+-- work: how jobs are taken, told of and ended; the order of events; housekeeping. What posternd calls, and nothing else.
+--
+-- An endpoint's schema may offer
+--   task(postern.jobs) RETURNS jsonb      what the action is told: the present state of the object; null: it is gone
+--   settled(postern.jobs) RETURNS void    what becomes of the object when its job has ended, in that transaction
+--   due() RETURNS void                    asks for the jobs that are due by the clock; called every minute
+-- which run as postern_operator.
+DROP SCHEMA IF EXISTS work CASCADE;
+CREATE SCHEMA work AUTHORIZATION postern_owner;
+GRANT USAGE ON SCHEMA work TO postern_worker, postern_gate, postern_operator;
+GRANT USAGE ON SCHEMA gate TO postern_worker;
+GRANT SELECT ON postern.endpoints TO postern_operator;
+SET LOCAL ROLE postern_owner;
+
+-- A job as answers show it.
+CREATE FUNCTION work.shown(p_job uuid) RETURNS json
+LANGUAGE plpgsql STABLE SET timezone = 'UTC' AS $$
+BEGIN
+	RETURN (SELECT row_to_json(x) FROM (SELECT v.id, v.kind, v.status, v.progress, v.message, v.attempts, v.resource, v.object_id, v.account_id,
+		v.error, v.result, v.log, v.cancel, v.source, v.token_id, v.request_id, v.run_at, v.created_at, v.started_at, v.finished_at, v.updated_at
+		FROM jobs.item v WHERE v.id = p_job) x);
+END $$;
+
+-- The name of an endpoint's function, where it has it. `p_resource` comes from a job: only endpoints are looked at.
+CREATE FUNCTION work.function_of(p_resource text, p_name text, p_argument text) RETURNS text
+LANGUAGE sql STABLE AS $$
+	SELECT format('%I.%I', n.nspname, p.proname) FROM postern.endpoints e
+	JOIN pg_catalog.pg_namespace n ON n.nspname = e.name
+	JOIN pg_catalog.pg_proc p ON p.pronamespace = n.oid AND p.proname = p_name AND oidvectortypes(p.proargtypes) = p_argument
+	WHERE e.name = p_resource
+$$;
+
+-- The trail's row and the events of a job that has ended, or is to be tried again.
+CREATE FUNCTION work.note(j postern.jobs, p_type text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM gate.job_event(j.id, p_type);
+	-- what was changed has its event from the request; what was done besides has it from here: ssl.renewed
+	IF p_type = 'job.succeeded' AND split_part(j.kind, '.', 2) NOT IN ('create', 'suspend', 'unsuspend', 'delete', 'apply', 'remove') THEN
+		PERFORM gate.job_event(j.id, regexp_replace(j.kind, 'y$', 'i') || CASE WHEN j.kind LIKE '%e' THEN 'd' ELSE 'ed' END,
+			jsonb_build_object('result', j.result));
+	END IF;
+	IF p_type IN ('job.succeeded', 'job.failed') THEN
+		INSERT INTO postern.audit (account_id, at, request_id, actor, username, resource, verb, object_id, status, outcome, reason, duration_us)
+		VALUES (j.account_id, postern.clock(), j.request_id, 'system', 'posternd', split_part(j.kind, '.', 1), split_part(j.kind, '.', 2),
+			j.object_id, CASE j.status WHEN 'succeeded' THEN 200 ELSE 500 END, CASE j.status WHEN 'succeeded' THEN 'allowed' ELSE 'failed' END,
+			left(j.error, 500), (date_part('epoch', postern.clock() - j.started_at) * 1000000)::bigint);
+	END IF;
+END $$;
+
+-- End a job: its object hears of it. What goes wrong there is a fault of ours, and fails the job with what was said.
+CREATE FUNCTION work.close(j postern.jobs, p_status text, p_error text, p_result jsonb, p_log text) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+	v_settled text := work.function_of(j.resource, 'settled', 'postern.jobs');
+	k postern.jobs;
+BEGIN
+	UPDATE postern.jobs x SET status = p_status, error = p_error, result = p_result, log = coalesce(p_log, x.log), secret = NULL,
+		progress = CASE p_status WHEN 'succeeded' THEN 100 ELSE x.progress END, leased_until = NULL, leased_by = NULL,
+		finished_at = postern.clock(), version = x.version + 1, updated_at = postern.clock()
+	WHERE x.id = j.id RETURNING * INTO k;
+	BEGIN
+		IF v_settled IS NOT NULL THEN
+			EXECUTE format('SELECT %s($1)', v_settled) USING k;
+		END IF;
+	EXCEPTION WHEN OTHERS THEN
+		UPDATE postern.jobs x SET status = 'failed', error = concat_ws('; ', p_error, 'what came of it could not be noted: ' || SQLERRM)
+		WHERE x.id = j.id RETURNING * INTO k;
+	END;
+	PERFORM work.note(k, 'job.' || k.status);
+END $$;
+
+-- Take up to `p_room` jobs that are due, oldest first, and say what their actions are to be told. A job waits while an earlier
+-- one about its object is not ended; one about an account, for all of that account, and they for it.
+CREATE FUNCTION work.take(p_worker text, p_room int, p_kinds text[], p_lease_s int)
+RETURNS TABLE (id text, kind text, attempt int, task text, secret bytea)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+	j postern.jobs;
+	v_task text;
+	v_doc jsonb;
+BEGIN
+	FOR j IN SELECT * FROM postern.jobs x
+		WHERE x.status = 'queued' AND x.run_at <= postern.clock() AND NOT EXISTS (
+			SELECT FROM postern.jobs e WHERE e.account_id = x.account_id AND e.status IN ('queued', 'running') AND e.place < x.place
+			AND (e.resource = x.resource AND e.object_id = x.object_id OR e.resource = 'accounts' OR x.resource = 'accounts'))
+		AND NOT EXISTS (SELECT FROM postern.jobs e WHERE e.resource = x.resource AND e.object_id = x.object_id AND e.status = 'running')
+		ORDER BY x.place LIMIT p_room FOR UPDATE SKIP LOCKED
+	LOOP
+		IF j.cancel THEN
+			PERFORM work.close(j, 'cancelled', NULL, NULL, NULL);
+			CONTINUE;
+		END IF;
+		IF j.kind <> ALL (p_kinds) THEN
+			PERFORM work.close(j, 'failed', format('there is no action "%s" on this machine', j.kind), NULL, NULL);
+			CONTINUE;
+		END IF;
+		v_task := work.function_of(j.resource, 'task', 'postern.jobs');
+		v_doc := j.input;
+		IF v_task IS NOT NULL THEN
+			EXECUTE format('SELECT %s($1)', v_task) INTO v_doc USING j;
+		END IF;
+		IF v_doc IS NULL THEN
+			UPDATE postern.jobs x SET message = 'nothing to do: the object is gone' WHERE x.id = j.id;
+			PERFORM work.close(j, 'succeeded', NULL, NULL, NULL);
+			CONTINUE;
+		END IF;
+		UPDATE postern.jobs x SET status = 'running', attempts = x.attempts + 1, leased_by = p_worker, progress = 0, error = NULL, message = NULL,
+			leased_until = postern.clock() + make_interval(secs => p_lease_s), started_at = coalesce(x.started_at, postern.clock()),
+			version = x.version + 1, updated_at = postern.clock()
+		WHERE x.id = j.id;
+		PERFORM gate.job_event(j.id, 'job.started');
+		RETURN QUERY SELECT j.id::text, j.kind, j.attempts + 1, v_doc::text, j.secret;
+	END LOOP;
+END $$;
+
+-- These are still at work. Returns those that are not to be: cancelled, or no longer this worker's.
+CREATE FUNCTION work.beat(p_worker text, p_jobs text[], p_lease_s int) RETURNS TABLE (id text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+	RETURN QUERY WITH alive AS (
+		UPDATE postern.jobs x SET leased_until = postern.clock() + make_interval(secs => p_lease_s)
+		WHERE x.id = ANY (p_jobs::uuid[]) AND x.status = 'running' AND x.leased_by = p_worker RETURNING x.id, x.cancel
+	)
+	SELECT n FROM unnest(p_jobs) n LEFT JOIN alive a ON a.id = n::uuid WHERE a.id IS NULL OR a.cancel;
+END $$;
+
+-- How far one has come.
+CREATE FUNCTION work.step(p_worker text, p_job text, p_progress int, p_message text, p_log text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	j postern.jobs;
+BEGIN
+	UPDATE postern.jobs x SET progress = coalesce(p_progress, x.progress), message = coalesce(p_message, x.message), log = p_log,
+		version = x.version + 1, updated_at = postern.clock()
+	WHERE x.id = p_job::uuid AND x.status = 'running' AND x.leased_by = p_worker RETURNING * INTO j;
+	IF FOUND THEN
+		PERFORM gate.job_event(j.id, split_part(j.kind, '.', 1) || '.progress');
+	END IF;
+END $$;
+
+-- An attempt has ended. With `p_again_s` it is tried again then, unless it was cancelled. False: the job is not this worker's.
+CREATE FUNCTION work.finish(p_worker text, p_job text, p_good boolean, p_error text, p_result text, p_log text, p_again_s int) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	j postern.jobs;
+BEGIN
+	SELECT * INTO j FROM postern.jobs x WHERE x.id = p_job::uuid AND x.status = 'running' AND x.leased_by = p_worker FOR UPDATE;
+	IF NOT FOUND THEN
+		RETURN false;
+	ELSIF p_good THEN
+		PERFORM work.close(j, 'succeeded', NULL, p_result::jsonb, p_log);
+	ELSIF j.cancel THEN
+		PERFORM work.close(j, 'cancelled', p_error, NULL, p_log);
+	ELSIF p_again_s IS NULL THEN
+		PERFORM work.close(j, 'failed', p_error, p_result::jsonb, p_log);
+	ELSE
+		UPDATE postern.jobs x SET status = 'queued', run_at = postern.clock() + make_interval(secs => p_again_s), error = p_error,
+			log = p_log, leased_by = NULL, leased_until = NULL, version = x.version + 1, updated_at = postern.clock()
+		WHERE x.id = j.id RETURNING * INTO j;
+		PERFORM work.note(j, 'job.retrying');
+	END IF;
+	RETURN true;
+END $$;
+
+-- Jobs of workers that are no more: those of this machine's earlier ones, whose actions the caller has seen ended, and those
+-- whose lease ran out. They are tried again at once. Returns how many.
+CREATE FUNCTION work.recover(p_worker text, p_machine text) RETURNS int
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	j postern.jobs;
+	v_count int := 0;
+BEGIN
+	FOR j IN SELECT * FROM postern.jobs x WHERE x.status = 'running' AND x.leased_by <> p_worker
+	         AND (starts_with(x.leased_by, p_machine || ' ') OR x.leased_until < postern.clock()) FOR UPDATE SKIP LOCKED LOOP
+		IF j.attempts >= 50 THEN -- whatever it does, it has been in the way too often
+			PERFORM work.close(j, 'failed', 'given up: the worker was ended during each of 50 attempts; retry the job to try again', NULL, NULL);
+			CONTINUE;
+		END IF;
+		UPDATE postern.jobs x SET status = 'queued', run_at = postern.clock(), leased_by = NULL, leased_until = NULL,
+			message = 'the worker ended; it is done again', version = x.version + 1, updated_at = postern.clock()
+		WHERE x.id = j.id RETURNING * INTO j;
+		PERFORM work.note(j, 'job.retrying');
+		v_count := v_count + 1;
+	END LOOP;
+	RETURN v_count;
+END $$;
+
+-- Number the events of transactions that nothing still running can precede, in their order. Returns how many. Whoever reads
+-- up to some number has then seen all that will ever be below it.
+CREATE FUNCTION work.sequence(p_max int) RETURNS int
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	v_head bigint;
+	v_count int;
+BEGIN
+	SELECT h.seq INTO v_head FROM postern.event_head h FOR UPDATE;
+	WITH next AS (
+		SELECT e.account_id, e.id, row_number() OVER (ORDER BY e.xid, e.place) AS n FROM (
+			SELECT x.account_id, x.id, x.xid, x.place FROM postern.events x
+			WHERE x.seq IS NULL AND x.xid < pg_snapshot_xmin(pg_current_snapshot()) ORDER BY x.xid, x.place LIMIT p_max) e
+	)
+	UPDATE postern.events e SET seq = v_head + next.n FROM next WHERE e.account_id = next.account_id AND e.id = next.id;
+	GET DIAGNOSTICS v_count = ROW_COUNT;
+	IF v_count > 0 THEN
+		UPDATE postern.event_head SET seq = v_head + v_count;
+		PERFORM pg_notify('postern_events', (v_head + v_count)::text);
+	END IF;
+	RETURN v_count;
+END $$;
+
+-- What is done by the clock, once a minute; each part in small steps and again at the next minute.
+CREATE FUNCTION work.forget_events(p_days int) RETURNS void
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+	DELETE FROM postern.events e WHERE e.id IN (SELECT x.id FROM postern.events x
+		WHERE x.at < postern.clock() - make_interval(days => p_days) AND x.seq IS NOT NULL ORDER BY x.at LIMIT 5000)
+$$;
+CREATE FUNCTION work.forget_answers() RETURNS void
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+	DELETE FROM postern.kept_answers WHERE ctid IN (SELECT k.ctid FROM postern.kept_answers k
+		WHERE k.created_at <= postern.clock() - interval '24 h' LIMIT 5000 FOR UPDATE SKIP LOCKED)
+$$;
+CREATE FUNCTION work.have_partitions() RETURNS void
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$ SELECT postern.audit_partitions() $$;
+CREATE FUNCTION work.keep_house(p_event_days int, p_job_days int) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	v_due text;
+BEGIN
+	PERFORM work.have_partitions();
+	PERFORM work.forget_events(p_event_days);
+	PERFORM work.forget_answers();
+	DELETE FROM postern.jobs j WHERE j.id IN (SELECT x.id FROM postern.jobs x
+		WHERE x.created_at < postern.clock() - make_interval(days => p_job_days) AND x.status IN ('succeeded', 'failed', 'cancelled')
+		ORDER BY x.created_at LIMIT 5000);
+	FOR v_due IN SELECT work.function_of(e.name, 'due', '') FROM postern.endpoints e LOOP
+		IF v_due IS NOT NULL THEN
+			EXECUTE format('SELECT %s()', v_due);
+		END IF;
+	END LOOP;
+END $$;
+
+-- Who asks for a job that is due by the clock.
+CREATE FUNCTION work.clockwork() RETURNS postern.caller
+LANGUAGE sql STABLE AS $$
+	SELECT ROW('schedule', NULL, NULL, NULL, NULL, 'posternd', 0, 3, '{*}', '{*}', '{}', '{}', NULL, NULL, NULL, NULL, NULL)::postern.caller
+$$;
+
+RESET ROLE;
+DO $$
+DECLARE
+	f regprocedure;
+	v_name text;
+BEGIN
+	FOR f, v_name IN SELECT p.oid::regprocedure, p.proname FROM pg_proc p WHERE p.pronamespace = 'work'::regnamespace LOOP
+		EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', f);
+		EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO postern_operator', f);
+		EXECUTE format('ALTER FUNCTION %s OWNER TO %I', f, CASE WHEN v_name IN ('note', 'sequence', 'forget_events', 'forget_answers') THEN 'postern_gate'
+			WHEN v_name = 'have_partitions' THEN 'postern_owner' ELSE 'postern_operator' END);
+		IF v_name IN ('take', 'beat', 'step', 'finish', 'recover', 'sequence', 'keep_house') THEN
+			EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO postern_worker', f);
+		END IF;
+	END LOOP;
+	GRANT EXECUTE ON FUNCTION work.shown(uuid) TO postern_gate;
+	GRANT EXECUTE ON FUNCTION gate.compatible_from(), gate.settle() TO postern_worker;
+	EXECUTE 'ALTER ROLE postern_worker SET statement_timeout = ''60s''';
+	EXECUTE 'ALTER ROLE postern_worker SET lock_timeout = ''10s''';
+	EXECUTE 'ALTER ROLE postern_worker SET idle_in_transaction_session_timeout = ''30s''';
+	EXECUTE 'ALTER ROLE postern_worker SET jit = off';
+END $$;

@@ -1,0 +1,55 @@
+/*
+ * task.h: one attempt of a job while its action runs: the process, what it says, when it must end. No database here.
+ */
+#ifndef POSTERN_TASK_H
+#define POSTERN_TASK_H
+#include <json-c/json.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "buf.h"
+#include "config.h"
+#include "kind.h"
+
+enum { TASK_LOG_MAX = 16 << 10, TASK_LINE_MAX = 256 << 10 };
+
+struct task {
+	char job[37];
+	const struct kind *kind;
+	int attempt;
+	pid_t pid;              /* of the action, leader of its process group; 0: none */
+	int out, err, lock;     /* our ends of its pipes, its lock file; -1: closed */
+	bool reaped;
+	int status;             /* as waitpid gives it */
+	int64_t end_us;         /* of its time limit; later, of the grace after SIGTERM */
+	bool late, cancelled;   /* it was told to end, and why */
+	bool told;              /* there is something new for the job's row */
+	int64_t told_us;
+	int progress;           /* -1: nothing said */
+	char message[512];
+	char error[2048];
+	struct buf log;         /* its end */
+	struct buf line, err_line;
+	struct json_object *result;
+	bool ended;             /* process and pipes are done; what came of it is still to be noted */
+};
+
+/*
+ * Start an attempt. `data` and `secret` are JSON texts (secret may be NULL). Returns false with *why when it cannot be done;
+ * *again tells whether later may help. The lock file of the job is held by the process and all it starts.
+ */
+bool task_start(struct task *, const struct config *, const char *config_path, const char *data, const char *secret,
+                const char **why, bool *again);
+/* Read what it has said; reap it when it is over. */
+void task_look(struct task *, int64_t now_us);
+/* Tell it to end: SIGTERM to its group, SIGKILL ten seconds later (from task_look). */
+void task_end(struct task *, int64_t now_us);
+/* End whatever it has started and still runs, and forget it. */
+bool task_free(struct task *, const struct config *);
+/* Did it do what it should? Else *why says why not, and *again whether it may be tried again. */
+bool task_good(const struct task *, const char **why, bool *again);
+
+/* End what attempts of an earlier worker have left running, by their lock files below worker_dir. False: some would not. */
+bool task_sweep(const struct config *);
+#endif
