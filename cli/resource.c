@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define PAGE_MAX "100" /* contract section 5 */
 #define IDS_MAX 1000   /* words of one command */
@@ -192,7 +193,7 @@ static void list_note(const struct call *call, struct json_object *answer, struc
 		cli_note(call->cli, "page %lld of %lld, %lld in all; next: --page %lld", (long long)page,
 		         (long long)((total + per - 1) / per), (long long)total, (long long)page + 1);
 	else if (next)
-		cli_note(call->cli, "there is more: --cursor %s", next);
+		cli_note(call->cli, call->resource->feed ? "what comes next: --cursor %s" : "there is more: --cursor %s", next);
 }
 
 static int show_rows(const struct call *call, struct json_object *answer)
@@ -211,12 +212,78 @@ static int show_rows(const struct call *call, struct json_object *answer)
 	return CLI_OK;
 }
 
+/* Show how a job goes until it has ended: *job is its last state. Ctrl-C ends the waiting, not the job. */
+static int await_job(const struct call *call, struct local *local, const char *id, struct json_object **job)
+{
+	const struct timespec pause = { .tv_nsec = 200 * 1000000L };
+	const struct resource *jobs = resource_find("jobs");
+	char told[700] = "", now[700];
+
+	*job = NULL;
+	for (;;) {
+		const struct route *get = jobs->routes;
+		int status;
+
+		while (get->does != DO_GET)
+			get++;
+		json_object_put(*job);
+		status = local_call(local, jobs, get, id, NULL, NULL, job);
+		if (status >= 400)
+			return refused(call, status, *job);
+		const char *state = text(*job, "status"), *message = text(*job, "message"), *error = text(*job, "error");
+		if (!strcmp(state, "succeeded"))
+			return CLI_OK;
+		if (!strcmp(state, "failed") || !strcmp(state, "cancelled"))
+			return cli_error(CLI_FAILED, "job %s %s: %s", id, state, error ? error : "no reason was given");
+		snprintf(now, sizeof now, "%s %lld %%%s%s%s%s", state, (long long)number(*job, "progress"), message ? ": " : "",
+		         message ? message : "", error ? "; it will be tried again: " : "", error ? error : "");
+		if (strcmp(now, told) != 0)
+			cli_note(call->cli, "%s", now);
+		memcpy(told, now, sizeof told);
+		nanosleep(&pause, NULL);
+	}
+}
+
+/* The answer as it is when the job has ended: the job itself, or the object with what has become of it. */
+static int follow(const struct call *call, struct local *local, struct json_object **answer)
+{
+	char id[37];
+	struct json_object *job = NULL, *object = NULL;
+	const struct route *get = call->resource->routes;
+	const char *own = *answer ? text(*answer, "id") : NULL;
+	int rc;
+
+	snprintf(id, sizeof id, "%s", local_job(local));
+	rc = await_job(call, local, id, &job);
+	if (call->route->does == DO_DELETE || call->route->flags & R_JOB) {
+		json_object_put(*answer);
+		*answer = json_object_get(job);
+	} else {
+		while (get->path && get->does != DO_GET)
+			get++;
+		if (own && get->path && local_call(local, call->resource, get, own, NULL, NULL, &object) < 400 && object) {
+			json_object_object_foreach(object, name, value)
+				json_object_object_add(*answer, name, json_object_get(value));
+		}
+	}
+	json_object_put(object);
+	json_object_put(job);
+	return rc;
+}
+
 static int run(struct call *call, struct local *local)
 {
 	struct json_object *answer = NULL, *dry = NULL;
 	const int status = local_call(local, call->resource, call->route, call->id, call->query, call->body, &answer);
+	const bool wait = option_value(call, "wait") != NULL;
 	int rc = CLI_OK;
 
+	if (status < 400 && wait && call->route->method == M_GET) {
+		json_object_put(answer);
+		rc = await_job(call, local, call->id, &answer);
+	} else if (status < 400 && wait && local_job(local)) {
+		rc = follow(call, local, &answer);
+	}
 	if (status >= 400) {
 		rc = refused(call, status, answer);
 	} else if (call->route->does == DO_LIST && answer) {
@@ -225,13 +292,15 @@ static int run(struct call *call, struct local *local)
 		if (answer && call->cli->json)
 			print_json(stdout, answer);
 		else if (answer)
-			show_object(stdout, call->resource->fields, answer);
+			show_object(stdout, (status == 202 ? resource_find("jobs") : call->resource)->fields, answer);
 		if (json_object_is_type(answer, json_type_object))
 			json_object_object_get_ex(answer, "dry_run", &dry);
 		if (json_object_get_boolean(dry) || (!answer && option_value(call, "dry-run")))
 			cli_note(call->cli, "dry run: nothing was changed");
 		else if (call->route->flags & R_SHOW_ONCE)
 			cli_note(call->cli, "The secret is shown this once only: keep it now, it is not stored in clear.");
+		if (!wait && local_job(local))
+			cli_note(call->cli, "Job %s does it: postern job get %s --wait shows how it goes.", local_job(local), local_job(local));
 		else if (!answer)
 			cli_note(call->cli, "%s%s%s: done", call->resource->one, call->id ? " " : "", call->id ? call->id : "");
 	}
@@ -251,6 +320,14 @@ static bool append(struct json_object *whole, struct json_object *page)
 		if (json_object_array_add(to, json_object_get(json_object_array_get_idx(from, i))) < 0)
 			return false;
 	return true;
+}
+
+static size_t rows_of(struct json_object *page)
+{
+	struct json_object *rows = NULL;
+
+	json_object_object_get_ex(page, "data", &rows);
+	return json_object_is_type(rows, json_type_array) ? json_object_array_length(rows) : 0;
 }
 
 static int run_all(struct call *call, struct local *local)
@@ -273,6 +350,8 @@ static int run_all(struct call *call, struct local *local)
 			break;
 		}
 		const char *next = page ? text(page, "next_cursor") : NULL;
+		if (call->resource->feed && !rows_of(page)) /* a feed has no end; this is where it is now */
+			next = NULL;
 		free(cursor);
 		cursor = next ? strdup(next) : NULL;
 		if (!whole) {

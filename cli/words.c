@@ -248,6 +248,8 @@ size_t route_options(const struct resource *resource, const struct route *route,
 		add_query(&m, "cascade", NULL, "Delete what depends on it as well");
 	if (route->method != M_GET)
 		add_query(&m, "dry_run", NULL, "Check everything, change nothing");
+	if (route->method != M_GET || (route->does == DO_GET && strcmp(resource->name, "jobs") == 0))
+		add(&m, "wait", NULL, "Wait for the end of the job that does it", TO_COMMAND);
 	memset(&table[m.n], 0, sizeof table[m.n]);
 	return m.n;
 }

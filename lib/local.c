@@ -19,6 +19,7 @@ struct local {
 	struct db *db;
 	struct arena *arena;
 	struct peppers peppers;
+	char job[37];
 };
 
 struct local *local_open(const struct config *config)
@@ -118,6 +119,11 @@ static enum db_status run(struct local *local, struct request *r, struct verdict
 	return arena_defer(a, (void (*)(void *))PQclear, result) == 0 ? DB_OK : DB_ERROR;
 }
 
+const char *local_job(const struct local *local)
+{
+	return *local->job ? local->job : NULL;
+}
+
 int local_call(struct local *local, const struct resource *resource, const struct route *route, const char *id,
                const struct local_parameter *query, struct json_object *body, struct json_object **answer)
 {
@@ -135,6 +141,7 @@ int local_call(struct local *local, const struct resource *resource, const struc
 	uuid_t uuid;
 
 	*answer = NULL;
+	*local->job = '\0';
 	uuid_generate_random(uuid);
 	uuid_unparse_lower(uuid, r.request_id);
 	reply_init(&reply);
@@ -154,6 +161,8 @@ int local_call(struct local *local, const struct resource *resource, const struc
 		else if (v.status == 404)
 			request_failf(&r, ERR_NOT_FOUND, NULL, "there is no such %s", resource->one);
 	}
+	if (v.job && !r.failure.set)
+		snprintf(local->job, sizeof local->job, "%s", v.job);
 	if (r.failure.set)
 		reply_failure(&r, &reply);
 	else

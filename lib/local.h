@@ -24,4 +24,7 @@ void local_close(struct local *);
  */
 int local_call(struct local *, const struct resource *, const struct route *, const char *id,
                const struct local_parameter *query, struct json_object *body, struct json_object **answer);
+
+/* The job (UUID) that the last call asked for, or NULL; good until the next call. */
+const char *local_job(const struct local *);
 #endif

@@ -399,11 +399,13 @@ static void input_schema(struct buf *b, const struct resource *resource, const s
 
 /* The data of a route's good answer. */
 static void data_schema(struct buf *b, const struct resource *resource, const struct route *t, enum shape shape,
-                        bool dry)
+                        bool dry, bool job)
 {
 	char name[NAME_MAX_BYTES];
 
-	if (t->document) {
+	if (job) {
+		reference(b, "schemas", "", component("job", "", name));
+	} else if (t->document) {
 		literal(b, "'type':'object','description':'An OpenAPI 3.1 document'");
 	} else if (t->output) {
 		object_words(b, t->output, NULL, false, dry && shape == PLAIN);
@@ -563,6 +565,8 @@ static const char common_parameters[] =
 	"'idempotency_key':{'name':'Idempotency-Key','in':'header','description':'The same key and request within 24 "
 		"hours gets the first answer again and does nothing twice','schema':{'type':'string','minLength':1,"
 		"'maxLength':257},'example':'8e03978e-40d5-43dd-bc93-6894a57f9324'},"
+	"'prefer':{'name':'Prefer','in':'header','description':'wait=N: where a job does it, wait up to N seconds, at most 30, "
+		"for its end','schema':{'type':'string'},'example':'wait=10'},"
 	"'if_match':{'name':'If-Match','in':'header','description':'The ETag of the object as it was read: 412 when "
 		"somebody else changed it since','schema':{'type':'string'}},"
 	"'if_none_match':{'name':'If-None-Match','in':'header','description':'An ETag: 304 when the data is still the "
@@ -670,6 +674,7 @@ static void parameters(struct buf *b, const struct resource *resource, const str
 			parameter(b, "cascade");
 		parameter(b, "dry_run");
 		parameter(b, "idempotency_key");
+		parameter(b, "prefer");
 		if (takes_id(t))
 			parameter(b, "if_match");
 	}
@@ -762,14 +767,14 @@ static void error_response(struct buf *b, enum shape shape, enum error_code code
 
 /* The schema of a good answer's body. */
 static void answer_schema(struct buf *b, const struct resource *resource, const struct route *t, enum shape shape,
-                          bool dry)
+                          bool dry, bool job)
 {
 	char name[NAME_MAX_BYTES];
 
 	if (t->does == DO_LIST && shape == PLAIN) {
 		reference(b, "schemas", "", component(resource->one, "List", name));
 	} else if (shape == PLAIN) {
-		data_schema(b, resource, t, shape, dry);
+		data_schema(b, resource, t, shape, dry, job);
 	} else {
 		literal(b, "'type':'object','required':['success','message','data','timestamp','request_id'],'properties':{"
 		           "'success':{'const':true},'message':{'type':'string'},");
@@ -777,7 +782,7 @@ static void answer_schema(struct buf *b, const struct resource *resource, const 
 		if (t->does == DO_LIST)
 			reference(b, "schemas", "", component(resource->one, "Page", name));
 		else
-			data_schema(b, resource, t, shape, dry);
+			data_schema(b, resource, t, shape, dry, job);
 		end(b);
 		literal(b, "'timestamp':{'type':'string','format':'date-time'},'request_id':{'type':'string','format':'uuid'}");
 		if (dry)
@@ -794,13 +799,13 @@ static void good_response(struct buf *b, const struct resource *resource, const 
 
 	snprintf(name, sizeof name, "%d", status);
 	begin(b, name);
-	text(b, "description", dry && (t->does == DO_CREATE || t->does == DO_DELETE || t->flags & R_CREATES)
+	text(b, "description", status == 202 ? "Accepted: a job does it" : dry && (t->does == DO_CREATE || t->does == DO_DELETE || t->flags & R_CREATES)
 	                       ? "A dry run: everything was checked, nothing was changed" : t->summary);
 	begin(b, "headers");
 	token_headers(b);
-	if (t->method == M_GET || !dry || t->does != DO_DELETE)
+	if (status != 202 && (t->method == M_GET || !dry || t->does != DO_DELETE))
 		header(b, "ETag");
-	if (status == 201)
+	if (status == 201 || status == 202)
 		header(b, "Location");
 	if (t->does == DO_LIST)
 		header(b, "Link");
@@ -815,11 +820,11 @@ static void good_response(struct buf *b, const struct resource *resource, const 
 			text(b, "type", "string");
 		} else if (is_open(t) && !t->document) {
 			literal(b, "'anyOf':[{");
-			answer_schema(b, resource, t, shape, dry);
+			answer_schema(b, resource, t, shape, dry, status == 202);
 			literal(b, "},{'type':'object','description':'Without a token','required':['status'],"
 			           "'properties':{'status':{'const':'ok'}}}]");
 		} else {
-			answer_schema(b, resource, t, shape, dry);
+			answer_schema(b, resource, t, shape, dry, status == 202);
 		}
 		end(b);
 		end(b);
@@ -837,6 +842,8 @@ static void responses(struct buf *b, const struct resource *resource, const stru
 		good_response(b, resource, t, shape, 201, false);
 	if (t->does == DO_DELETE)
 		good_response(b, resource, t, shape, 204, false);
+	if (t->does == DO_DELETE || t->flags & R_JOB)
+		good_response(b, resource, t, shape, 202, false);
 	good_response(b, resource, t, shape, 200, !reads);
 	if (reads) {
 		begin(b, "304");

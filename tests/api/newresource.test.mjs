@@ -14,7 +14,7 @@ let s;
 before(async () => {
 	fs.rmSync(copy, { recursive: true, force: true });
 	fs.mkdirSync(copy, { recursive: true });
-	for (const part of ['Makefile', 'cgi', 'cli', 'lib', 'sql', 'nginx', 'apache', 'scripts', 'docs', 'web', 'tests/unit', 'tests/lint'])
+	for (const part of ['Makefile', 'cgi', 'cli', 'lib', 'worker', 'sql', 'nginx', 'apache', 'scripts', 'docs', 'web', 'tests/unit', 'tests/lint'])
 		fs.cpSync(path.join(root, part), path.join(copy, part), { recursive: true });
 	fs.copyFileSync(path.join(toy, 'toys.c'), path.join(copy, 'cgi/toys.c'));
 	fs.copyFileSync(path.join(toy, '9000_toys.sql'), path.join(copy, 'sql/migrations/9000_toys.sql'));

@@ -4,12 +4,12 @@ import { execFile } from 'node:child_process';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 
-import { startStack } from './harness.mjs';
+import { startStack, until } from './harness.mjs';
 
 let s, token, tenant, own;
 
 before(async () => {
-	s = await startStack('resources');
+	s = await startStack('resources', { WORKER: 'yes' });
 	token = s.mint({ expires_at: 'null' }).token;
 	tenant = s.tenant();
 	own = s.mint({ owner: tenant.user.username, scopes: ['*'] }).token;
@@ -19,7 +19,8 @@ after(() => s?.stop());
 const ask = (where, options = {}) => s.ask(where, { token, ...options });
 const post = (where, body, who = token) => ask(where, { method: 'POST', body, token: who });
 const patch = (where, body, who = token) => ask(where, { method: 'PATCH', body, token: who });
-const remove = (where, who = token) => ask(where, { method: 'DELETE', token: who });
+// what the machine has to do is waited for
+const remove = (where, who = token) => ask(where, { method: 'DELETE', token: who, headers: { Prefer: 'wait=20' } });
 function expect(answer, status, pattern, ...fields) {
 	assert.equal(answer.status, status, answer.text);
 	if (pattern)
@@ -113,7 +114,9 @@ test('a document root of a tenant lies below its home; an administrator is free'
 });
 
 test('suspending what is suspended, and the reverse, is a 409', async () => {
+	// the worker's part: an account is active when its Unix user is there
 	const u = (await make('/api/users', { username: s.unique('u') })).id, a = s.tenant().account.id;
+	await until(() => s.cliJson(['account', 'get', String(a)]).status === 'active', 'the account is there');
 	const d = (await make('/api/domains', { domain: `${s.unique('z')}.example`, account: tenant.username })).id;
 	for (const at of [`/api/domains/${d}`, `/api/users/${u}`, `/api/accounts/${a}`]) {
 		expect(await post(`${at}/unsuspend`), 409, /active already/);
@@ -169,7 +172,7 @@ test('an account that is not the caller\'s is an unknown one', async () => {
 test('an account has its defaults, and a tenant changes what is its own but not its plan', async () => {
 	const a = await make('/api/accounts', { username: s.unique('acc') });
 	assert.deepEqual([a.name, a.home, a.email, a.max_domains, a.status, a.domains, a.users, a.tokens],
-		[a.username, `/home/${a.username}`, null, null, 'active', 0, 0, 0]);
+		[a.username, `${s.dir}/home/${a.username}`, null, null, 'pending', 0, 0, 0]);
 	expect(await post('/api/accounts', { username: a.username }), 409, /exists/, 'username');
 	expect(await post('/api/accounts', { username: s.unique('x') }, own), 403);
 	expect(await remove(`/api/accounts/${tenant.account.id}`, own), 403);
@@ -208,14 +211,14 @@ test('an account with dependants is deleted only by cascade, with all that it ow
 	await make('/api/domains', { domain: name }, t.token);
 	const { fields } = expect(await remove(`/api/accounts/${t.account.id}`), 409, /1 domains, 1 users and 1 tokens.*cascade=true/).error;
 	assert.deepEqual(fields, { domains: name, users: t.user.username, tokens: (await ask('/api/me', { token: t.token })).json.token_name });
-	assert.equal((await remove(`/api/accounts/${t.account.id}?cascade=true`)).status, 204);
+	assert.equal((await remove(`/api/accounts/${t.account.id}?cascade=true`)).json.status, 'succeeded');
 	expect(await ask('/api/domains', { token: t.token }), 401);
 	for (const [at, key] of [['accounts', t.account.id], ['users', t.user.id], ['domains', name]])
 		expect(await ask(`/api/${at}/${key}`), 404);
 	await make('/api/domains', { domain: name }, own);
 	const empty = await make('/api/accounts', { username: t.username });
 	assert.notEqual(empty.id, t.account.id, 'a number is not used again');
-	assert.equal((await remove(`/api/accounts/${empty.id}`)).status, 204);
+	assert.equal((await remove(`/api/accounts/${empty.id}`)).json.status, 'succeeded');
 	expect(await remove(`/api/accounts/${empty.id}`), 404);
 });
 
@@ -423,7 +426,7 @@ test('the command creates, lists, shows, changes, suspends and deletes each reso
 		expect(await ask(at), 200);
 	}
 	for (const one of ['role', 'domain', 'user', 'account']) {
-		assert.equal(s.cli([one, 'delete', String(made[one].id)]).status, 0, one);
+		assert.equal(s.cli([one, 'delete', String(made[one].id), '--wait']).status, 0, one);
 		expect(await ask(`/api/${one}s/${made[one].id}`), 404);
 	}
 	const trail = s.sql(`SELECT verb FROM postern.audit WHERE actor = 'system' AND object_id = '${made.domain.id}' AND resource = 'domain' ORDER BY at`);

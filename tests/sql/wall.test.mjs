@@ -26,11 +26,16 @@ function refused(role, statement) {
 	return assert.fail(`${role} may: ${statement}`);
 }
 
-test('a binary may execute its own two functions and the gate\'s five, and nothing else', () => {
+test('a binary may execute its own three functions and the gate\'s five, and nothing else', () => {
 	assert.ok(endpoints.length >= 8);
 	for (const name of endpoints)
 		assert.deepEqual(executable(`postern_${name}`), [
-			`${name}.serve`, `${name}.write`, 'gate.alive', 'gate.compatible_from', 'gate.keep', 'gate.record', 'gate.settle'].sort(), name);
+			`${name}.outcome`, `${name}.serve`, `${name}.write`, 'gate.alive', 'gate.compatible_from', 'gate.keep', 'gate.record', 'gate.settle'].sort(), name);
+});
+
+test('the worker may take jobs and say how they go, keep house, and nothing else', () => {
+	assert.deepEqual(executable('postern_worker'), ['gate.compatible_from', 'gate.settle',
+		...['beat', 'finish', 'keep_house', 'recover', 'sequence', 'step', 'take'].map((f) => `work.${f}`)]);
 });
 
 test('the operator\'s command may execute the local functions only', () => {
@@ -39,7 +44,7 @@ test('the operator\'s command may execute the local functions only', () => {
 });
 
 test('no role that logs in may touch a table, a view or a sequence, or make anything', () => {
-	const logins = [...endpoints.map((name) => `postern_${name}`), 'postern_cli'];
+	const logins = [...endpoints.map((name) => `postern_${name}`), 'postern_cli', 'postern_worker'];
 	for (const role of logins) {
 		assert.deepEqual(s.sql(`SELECT c.oid::regclass FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE ${schemas} AND (
 			CASE WHEN c.relkind = 'S' THEN has_sequence_privilege('${role}', c.oid, 'USAGE, SELECT, UPDATE')
