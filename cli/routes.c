@@ -15,7 +15,7 @@ static const struct bit field_bits[] = {
 };
 static const struct bit route_bits[] = {
 	{ R_OWN, "own" }, { R_NO_WILD, "no_wild" }, { R_OPEN_TOO, "open_too" }, { R_CREATES, "creates" },
-	{ R_SHOW_ONCE, "show_once" }, { 0, NULL }
+	{ R_SHOW_ONCE, "show_once" }, { R_JOB, "job" }, { 0, NULL }
 };
 static const char *const types[] = {
 	[F_NONE] = "none", [F_INT] = "int", [F_BOOL] = "bool", [F_TEXT] = "text", [F_ENUM] = "enum", [F_NAME] = "name",

@@ -36,7 +36,7 @@ BEGIN
 		PERFORM gate.invalid('domain_id', format('is not the number of %s; leave it out', v_name));
 	END IF;
 	SELECT * INTO a FROM postern.accounts x WHERE x.id = d.account_id;
-	IF a.status <> 'active' THEN
+	IF a.status NOT IN ('active', 'pending') THEN
 		PERFORM gate.fail(409, format('the account is %s', a.status));
 	ELSIF d.status = 'deleting' THEN
 		PERFORM gate.fail(409, 'the domain is being deleted');
