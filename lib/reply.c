@@ -232,6 +232,18 @@ static void link_header(const struct request *r, const struct verdict *v, const 
 		buf_str(h, "\r\n");
 }
 
+/* create -> created, retry -> retried, cancel -> cancelled; as gate.past has it. */
+static void past(const char *verb, struct buf *b)
+{
+	size_t len = strlen(verb);
+
+	if (len && verb[len - 1] == 'y')
+		buf_add(b, verb, len - 1);
+	else
+		buf_str(b, verb);
+	buf_str(b, len && verb[len - 1] == 'e' ? "d" : len && verb[len - 1] == 'y' ? "ied" : strcmp(verb, "cancel") == 0 ? "led" : "ed");
+}
+
 static void message_member(const struct request *r, const struct verdict *v, struct buf *b)
 {
 	const char *verb = strchr(r->route->audit, '.');
@@ -252,8 +264,8 @@ static void message_member(const struct request *r, const struct verdict *v, str
 		buf_char(b, '"');
 		buf_str(b, r->resource->one);
 		buf_char(b, ' ');
-		buf_str(b, verb + 1);
-		buf_str(b, verb[strlen(verb) - 1] == 'e' ? "d\"" : "ed\"");
+		past(verb + 1, b);
+		buf_char(b, '"');
 	}
 }
 

@@ -337,11 +337,17 @@ LANGUAGE sql IMMUTABLE AS $$
 		|| coalesce((SELECT jsonb_object_agg(s, '***') FROM unnest(secrets) s), '{}') AS come) x
 $$;
 
--- The event of a change. domain.create -> domain.created.
+-- domain.create -> domain.created, job.retry -> job.retried, job.cancel -> job.cancelled.
+CREATE FUNCTION gate.past(action text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+	SELECT CASE WHEN action LIKE '%e' THEN action || 'd' WHEN action LIKE '%y' THEN left(action, -1) || 'ied'
+		WHEN action LIKE '%cancel' THEN action || 'led' ELSE action || 'ed' END
+$$;
+-- The event of a change.
 CREATE FUNCTION gate.emit(c postern.caller, p_account_id bigint, p_action text, p_object_id text, p_data jsonb) RETURNS void
 LANGUAGE sql VOLATILE AS $$
 	INSERT INTO postern.events (account_id, type, resource, object_id, data, request_id)
-	VALUES (p_account_id, p_action || CASE WHEN p_action LIKE '%e' THEN 'd' ELSE 'ed' END,
+	VALUES (p_account_id, gate.past(p_action),
 		split_part(p_action, '.', 1), p_object_id, coalesce(p_data, '{}'), c.request_id)
 $$;
 

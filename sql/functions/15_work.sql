@@ -37,7 +37,7 @@ BEGIN
 	PERFORM gate.job_event(j.id, p_type);
 	-- what was changed has its event from the request; what was done besides has it from here: ssl.renewed
 	IF p_type = 'job.succeeded' AND split_part(j.kind, '.', 2) NOT IN ('create', 'suspend', 'unsuspend', 'delete', 'apply', 'remove') THEN
-		PERFORM gate.job_event(j.id, regexp_replace(j.kind, 'y$', 'i') || CASE WHEN j.kind LIKE '%e' THEN 'd' ELSE 'ed' END,
+		PERFORM gate.job_event(j.id, gate.past(j.kind),
 			jsonb_build_object('result', j.result));
 	END IF;
 	IF p_type IN ('job.succeeded', 'job.failed') THEN

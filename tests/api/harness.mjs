@@ -2,7 +2,7 @@
 // WEB=apache runs the same tests through Apache.
 //   const s = await startStack('tokens');   // in before(); s.stop() in after()
 // Everything a test needs to ask the API, the CLI and the database, and to mint tokens.
-import { execFile, execFileSync, spawnSync } from 'node:child_process';
+import { execFile, execFileSync, spawn, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -126,6 +126,34 @@ class Stack {
 
 	pid(binary) {
 		return Number(fs.readFileSync(path.join(this.dir, 'pid', `${binary}.pid`), 'utf8'));
+	}
+
+	// posternd of its own: ended by `signal`, started again; `stack stop` ends it too.
+	async endWorker(signal = 'SIGTERM') {
+		const pid = Number(fs.readFileSync(path.join(this.dir, 'worker/pid'), 'utf8'));
+		try {
+			process.kill(pid, signal);
+		} catch {
+			return;
+		}
+		const gone = () => !fs.existsSync(`/proc/${pid}`) || / Z /.test(fs.readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/.*\)/, ''));
+		await until(gone, `worker ${pid} ends`);
+	}
+	startWorker() {
+		const log = fs.openSync(path.join(this.dir, 'log/posternd.log'), 'a');
+		const app = fs.existsSync(path.join(this.dir, 'app')) ? path.join(this.dir, 'app') : path.join(root, build);
+		const worker = spawn(path.join(app, 'worker/posternd'), ['--config', path.join(this.dir, 'postern.conf')],
+			{ detached: true, stdio: ['ignore', log, log] });
+		worker.unref();
+		fs.closeSync(log);
+		fs.writeFileSync(path.join(this.dir, 'worker/pid'), `${worker.pid}\n`);
+	}
+	// An executable of the administrator's that stands in for an action: its text, for bash.
+	replaceAction(kind, script, mode = 0o755) {
+		const file = path.join(this.dir, 'actions', kind);
+		fs.writeFileSync(`${file}.new`, `#!/bin/bash\n${script}\n`);
+		fs.chmodSync(`${file}.new`, mode);
+		fs.renameSync(`${file}.new`, file);
 	}
 
 	unique(prefix = 'x') {
