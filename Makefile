@@ -221,7 +221,7 @@ uninstall: ## Remove what `make install` put there; postern.conf stays
 	for b in $(notdir $(CGI)); do rm -f $(DESTDIR)$(mandir)/man8/postern-$$b.8; done
 	rm -f $(DESTDIR)$(bashcompdir)/postern $(DESTDIR)$(zshcompdir)/_postern
 	rm -rf $(DESTDIR)$(unitdir)/postern.target.wants
-	rm -f $(DESTDIR)$(unitdir)/postern@.service $(DESTDIR)$(unitdir)/postern@.socket $(DESTDIR)$(unitdir)/postern.target
+	rm -f $(DESTDIR)$(unitdir)/postern@.service $(DESTDIR)$(unitdir)/postern@.socket $(DESTDIR)$(unitdir)/posternd.service $(DESTDIR)$(unitdir)/postern.target
 	rm -f $(DESTDIR)$(sysusersdir)/postern.conf $(DESTDIR)$(tmpfilesdir)/postern.conf
 	-rmdir --ignore-fail-on-non-empty $(DESTDIR)$(sysconfdir)/postern
 

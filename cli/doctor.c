@@ -4,6 +4,7 @@
 #include "token.h"
 #include "words.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <json-c/json.h>
 #include <libgen.h>
 #include <libpq-fe.h>
@@ -11,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -216,6 +218,25 @@ static void check_sockets(struct doctor *d)
 		doctor_fine(d, "sockets", "%zu endpoints listen in %s", n, d->config->socket_dir);
 }
 
+/* The worker holds a lock on a file while it runs. */
+static void check_worker(struct doctor *d)
+{
+	char path[4096];
+	int fd;
+
+	snprintf(path, sizeof path, "%s/lock", d->config->worker_dir);
+	fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0 && errno == EACCES)
+		doctor_skipped(d, "worker", "%s can be looked at by root only", path);
+	else if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0)
+		doctor_fine(d, "worker", "posternd is at work");
+	else
+		doctor_finding(d, "worker", "systemctl enable --now posternd; then journalctl -u posternd says why it does not stay.",
+		               "posternd does not run: what changes the machine waits");
+	if (fd >= 0)
+		close(fd);
+}
+
 /* ---- postern doctor ---- */
 
 static const struct option options[] = {
@@ -241,6 +262,7 @@ static int run(struct cli *cli, int argc, char **argv)
 	check_pepper(&d);
 	doctor_database(&d);
 	check_sockets(&d);
+	check_worker(&d);
 	if (d.url)
 		doctor_web(&d);
 	else
@@ -260,7 +282,7 @@ static int run(struct cli *cli, int argc, char **argv)
 
 const struct command command_doctor = {
 	"doctor", run, "doctor [--url URL]", "Find out what is wrong with this installation", options,
-	"Looks at settings, key file, schema, grants, logins, clock and sockets, and with --url at what the web server does "
+	"Looks at settings, key file, schema, grants, logins, clock, sockets and worker, and with --url at what the web server does "
 	"with our addresses; each finding comes with its remedy. Changes nothing but for a token, which it makes, uses and "
 	"deletes. Best run as root. Ends with 0 when all is well, with 1 when there are findings.",
 	"doctor\ndoctor --url https://panel.example\ndoctor --url http://127.0.0.1 --json\n"

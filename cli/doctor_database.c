@@ -121,13 +121,15 @@ static void check_logins(struct doctor *d)
 	const struct resource *const *all = resources(&n);
 	char user[64];
 
-	for (size_t i = 0; i <= n; i++) {
-		const char *name = i < n ? all[i]->name : "cli";
+	const size_t others = geteuid() == 0 ? 2 : 1; /* the worker is root's */
+
+	for (size_t i = 0; i < n + others; i++) {
+		const char *name = i < n ? all[i]->name : i == n ? "cli" : "worker";
 		snprintf(user, sizeof user, "postern-%s", name);
 		const struct passwd *own = i < n && geteuid() == 0 ? getpwnam(user) : NULL;
 		PGconn *db = hba_login(d->config, name, own ? own->pw_uid : geteuid());
 		const bool in = PQstatus(db) == CONNECTION_OK;
-		PGresult *result = in ? PQexec(db, "SELECT gate.alive()") : NULL;
+		PGresult *result = in ? PQexec(db, "SELECT gate.compatible_from()") : NULL;
 		if (!in)
 			doctor_finding(d, "logins", "postern init --write-hba; or see \"Logins\" in operations.md. Under peer "
 			               "authentication only root can try this.", "%s%s%s%s: %s", d->config->role_prefix, name,
@@ -139,8 +141,8 @@ static void check_logins(struct doctor *d)
 		PQclear(result);
 		PQfinish(db);
 	}
-	if (fine == n + 1)
-		doctor_fine(d, "logins", "every endpoint and the operator's command can log in");
+	if (fine == n + others)
+		doctor_fine(d, "logins", "every endpoint%s and the operator's command can log in", others == 2 ? ", the worker" : "");
 }
 
 static void check_hba(struct doctor *d, PGconn *db)

@@ -33,9 +33,14 @@ PGconn *hba_login(const struct config *config, const char *program, unsigned uid
 static bool can_login(const struct config *config)
 {
 	PGconn *db = hba_login(config, "cli", geteuid());
-	const bool can = PQstatus(db) == CONNECTION_OK;
+	bool can = PQstatus(db) == CONNECTION_OK;
 
 	PQfinish(db);
+	if (can && geteuid() == 0) { /* as whom the worker runs */
+		db = hba_login(config, "worker", 0);
+		can = PQstatus(db) == CONNECTION_OK;
+		PQfinish(db);
+	}
 	return can;
 }
 
@@ -53,8 +58,9 @@ static void ident_lines(struct buf *to, const char *prefix)
 	buf_printf(to, "# Postern: endpoint postern-NAME is role %sNAME, nothing else; root and postgres are the operator.\n"
 	               "postern   /^postern-([a-z0-9-]+)$   %s\\1\n"
 	               "postern   root                      %scli\n"
+	               "postern   root                      %sworker\n"
 	               "postern   postgres                  %scli\n"
-	               "postern   postgres                  postgres\n", prefix, prefix, prefix, prefix);
+	               "postern   postgres                  postgres\n", prefix, prefix, prefix, prefix, prefix);
 }
 
 /* ---- the files ---- */

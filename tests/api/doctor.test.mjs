@@ -6,7 +6,7 @@ import net from 'node:net';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 
-import { root, startStack, until } from './harness.mjs';
+import { build, root, startStack, until } from './harness.mjs';
 
 let s, nginx, url;
 const asRoot = process.getuid() === 0;
@@ -47,7 +47,7 @@ function freePorts(names) {
 
 // A second nginx before the same endpoints, with a server for each way to get it wrong.
 before(async () => {
-	s = await startStack('doctor', { WEB: 'nginx' }); // its findings are made with nginx
+	s = await startStack('doctor', { WORKER: 'yes', WEB: 'nginx' }); // its findings are made with nginx
 	const dir = fs.mkdtempSync(path.join(s.dir, 'wrong-'));
 	fs.chmodSync(dir, 0o711);
 	const include = fs.readFileSync(`${s.dir}/nginx/postern-server.conf`, 'utf8');
@@ -91,7 +91,7 @@ test('a healthy installation has no finding, in both forms, and keeps no token o
 	const { wrong, rows } = doctor(url.right);
 	assert.deepEqual(wrong, []);
 	assert.deepEqual(rows.map((row) => row.check), ['settings', 'pepper', 'database', 'migrations', 'grants', 'logins', 'clock',
-		'sockets', 'include', 'php', 'authorization', 'proxy_trust', 'endpoints']);
+		'sockets', 'worker', 'include', 'php', 'authorization', 'proxy_trust', 'endpoints']);
 	const table = s.cli(['doctor', '--url', `${url.right}/`]);
 	assert.equal(table.status, 0, table.stderr);
 	assert.match(table.stdout, /^CHECK +STATUS +FINDING, REMEDY\n[^]*\n0 findings\n$/);
@@ -103,6 +103,18 @@ test('a table for people names the remedy under the finding', () => {
 	const table = s.cli(['doctor', '--url', url.none]);
 	assert.equal(table.status, 1);
 	assert.match(table.stdout, /^include +finding +not active: [^]*^ +Put the two includes [^]*\n1 finding\n$/m);
+});
+
+test('a worker that does not run', async () => {
+	const look = () => JSON.parse(spawnSync(path.join(root, build, 'cli/postern'), ['--config', `${s.dir}/postern.conf`, '--json', 'doctor'], { encoding: 'utf8' }).stdout)
+		.data.find((row) => row.check === 'worker');
+	assert.equal(look().status, 'ok');
+	await s.endWorker();
+	const { status, remedy } = look();
+	assert.equal(status, 'finding');
+	assert.match(remedy, /systemctl enable --now posternd/);
+	s.startWorker();
+	await until(() => look().status === 'ok', 'it is at work again');
 });
 
 test('settings and key file that others may change or read', async () => {

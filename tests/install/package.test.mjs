@@ -31,7 +31,7 @@ after(() => fs.rmSync(dir, { recursive: true, force: true }));
 test('every endpoint has its program, socket, Unix user and manual page, with no list to keep', () => {
 	const users = fs.readFileSync(file('lib/sysusers.d/postern.conf'), 'utf8');
 	assert.deepEqual(fs.readdirSync(file('libexec/postern/cgi')).sort(), names);
-	assert.deepEqual(fs.readdirSync(file('lib/systemd/system/postern.target.wants')).sort(), names.map((name) => `postern@${name}.socket`).sort());
+	assert.deepEqual(fs.readdirSync(file('lib/systemd/system/postern.target.wants')).sort(), [...names.map((name) => `postern@${name}.socket`), 'posternd.service'].sort());
 	assert.deepEqual([...users.matchAll(/^u postern-(\S+) /gm)].map((m) => m[1]).sort(), names);
 	for (const name of names) {
 		assert.ok(fs.existsSync(file(`share/man/man8/postern-${name}.8`)), name);
@@ -55,9 +55,9 @@ test('no file of the installation names the folder it was built in, and no place
 test('systemd takes the units, and finds little left to take away', { skip: unless('systemd-analyze') }, () => {
 	const units = path.join(dir, 'units');
 	fs.mkdirSync(units);
-	for (const name of ['postern@.service', 'postern@.socket', 'postern.target']) // with programs and pages that are there
+	for (const name of ['postern@.service', 'postern@.socket', 'posternd.service', 'postern.target']) // with programs and pages that are there
 		fs.writeFileSync(path.join(units, name.replace('@', `@${names[0]}`)), fs.readFileSync(file(`lib/systemd/system/${name}`), 'utf8')
-			.replace(/^ExecStart=(.*)%i$/m, (line, where) => `ExecStart=${dir}${where}${names[0]}`).replace(/^Documentation=.*\n/m, ''));
+			.replace(/^ExecStart=(.*?)(%i)?$/m, (line, where, one) => `ExecStart=${dir}${where}${one ? names[0] : ''}`).replace(/^Documentation=.*\n/m, ''));
 	const verified = spawnSync('systemd-analyze', ['verify', ...fs.readdirSync(units).map((name) => path.join(units, name))], { env, encoding: 'utf8' });
 	assert.equal(verified.stderr, '');
 	assert.equal(verified.status, 0);
