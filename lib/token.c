@@ -65,6 +65,11 @@ static bool random_text(const char *alphabet, size_t n, char *out)
 	return true;
 }
 
+bool token_random(size_t n, char *out)
+{
+	return random_text(base62, n, out);
+}
+
 /* Length of the prefix that text starts with, 0 when there is none. */
 static size_t prefix_len(const char *text)
 {

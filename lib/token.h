@@ -51,6 +51,8 @@ bool token_mint(const char *prefix, char text[TOKEN_TEXT_MAX], char key_id[TOKEN
 
 bool token_digest(const struct pepper *, const char *key_id, const char *secret, unsigned char out[TOKEN_DIGEST_LEN]);
 void token_wipe(void *, size_t); /* OPENSSL_cleanse */
+/* n random characters of base62 and a NUL, each as likely as the others. */
+bool token_random(size_t n, char *out);
 
 /* HMAC-SHA-256 under pepper[0], apart from digests and from other purposes ("cursor"; no ':'), to sign opaque values. */
 bool token_sign(const struct peppers *, const char *purpose, const void *data, size_t len,
