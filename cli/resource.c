@@ -297,7 +297,7 @@ static int run(struct call *call, struct local *local)
 			json_object_object_get_ex(answer, "dry_run", &dry);
 		if (json_object_get_boolean(dry) || (!answer && option_value(call, "dry-run")))
 			cli_note(call->cli, "dry run: nothing was changed");
-		else if (call->route->flags & R_SHOW_ONCE)
+		else if (call->route->once && text(answer, call->route->once))
 			cli_note(call->cli, "The secret is shown this once only: keep it now, it is not stored in clear.");
 		if (!wait && local_job(local))
 			cli_note(call->cli, "Job %s does it: postern job get %s --wait shows how it goes.", local_job(local), local_job(local));

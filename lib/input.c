@@ -357,6 +357,11 @@ void input_object(struct request *r, struct json_object *given)
 		request_failf(r, ERR_VALIDATION, NULL, "the body must be a JSON object");
 		return;
 	}
+	if (given && r->query.input) {
+		request_failf(r, ERR_BAD_REQUEST, NULL, "input was sent in the body and as parameters; send it in one of the two");
+		return;
+	}
+	given = given ? given : r->query.input;
 	if (given || r->route->does == DO_CREATE || r->route->does == DO_REPLACE || r->route->input) {
 		struct json_object *empty = given ? NULL : json_object_new_object();
 
@@ -519,6 +524,27 @@ static void add_filter(struct request *r, const struct field *f, char *value)
 	json_object_object_add(q->filter, f->name, list);
 }
 
+/* `confirm=shop`: a DELETE's input. Texts and switches are all that any has. */
+static void add_input(struct request *r, const struct field *f, const char *value)
+{
+	struct query *q = &r->query;
+	bool yes = false;
+
+	if (f->type == F_BOOL && !parse_bool(value, &yes)) {
+		request_failf(r, ERR_BAD_REQUEST, f->name, "must be true or false");
+		return;
+	}
+	if (!q->input) {
+		q->input = json_object_new_object();
+		if (!q->input || arena_defer(r->arena, put_json, q->input) != 0) {
+			q->input = NULL;
+			request_failf(r, ERR_INTERNAL, NULL, "out of memory");
+			return;
+		}
+	}
+	json_object_object_add(q->input, f->name, f->type == F_BOOL ? json_object_new_boolean(yes) : json_object_new_string(value));
+}
+
 enum parameter { P_UNKNOWN = 0, P_PAGE, P_PER_PAGE, P_SORT, P_ORDER, P_SEARCH, P_SINCE, P_UNTIL, P_CURSOR, P_DRY_RUN, P_CASCADE };
 
 /* Which parameters a route takes. `id` goes with .php paths only and is read before. */
@@ -570,6 +596,8 @@ static void unknown_parameter(struct request *r, const char *name)
 	for (const struct field *f = r->resource->fields; f->name && n < CANDIDATES_MAX && r->route->does == DO_LIST; f++)
 		if (f->flags & F_FILTER)
 			candidates[n++] = f->name;
+	for (const struct field *f = r->route->input; f && f->name && n < CANDIDATES_MAX && r->route->does == DO_DELETE; f++)
+		candidates[n++] = f->name;
 	near = nearest(name, candidates, n);
 	if (near)
 		request_failf(r, ERR_BAD_REQUEST, name, "is no parameter of this; did you mean \"%s\"?", near);
@@ -639,6 +667,8 @@ static void read_parameter(struct request *r, const char *name, char *value, boo
 	default:
 		if (r->route->does == DO_LIST && f && f->flags & F_FILTER)
 			add_filter(r, f, value);
+		else if (r->route->does == DO_DELETE && r->route->input && (f = find_field(r->route->input, name)))
+			add_input(r, f, value);
 		else
 			unknown_parameter(r, name);
 	}

@@ -481,7 +481,8 @@ static void resource_schemas(struct buf *b, const struct resource *resource)
 		input_schema(b, resource, t);
 		if (t->once) {
 			begin(b, component(t->operation_id, "Result", name));
-			object_words(b, resource->fields, t->once, t->does == DO_CREATE, t->does != DO_CREATE);
+			/* whoever gave the secret is not shown it */
+			object_words(b, resource->fields, t->once, t->does == DO_CREATE && !field_of(resource, t->once), t->does != DO_CREATE);
 			end(b);
 		}
 		if (t->once && t->does == DO_CREATE) {
@@ -662,6 +663,22 @@ static void list_parameters(struct buf *b, const struct resource *resource)
 			filter_parameter(b, f);
 }
 
+/* A DELETE's input, which may come in its body or so: some clients send none with it. */
+static void input_parameters(struct buf *b, const struct route *t)
+{
+	for (const struct field *f = t->input; f && f->name; f++) {
+		separate(b);
+		buf_char(b, '{');
+		text(b, "name", f->name);
+		text(b, "in", "query");
+		text(b, "description", f->about);
+		begin(b, "schema");
+		type_words(b, f, true);
+		end(b);
+		end(b);
+	}
+}
+
 static void parameters(struct buf *b, const struct resource *resource, const struct route *t)
 {
 	begin_list(b, "parameters");
@@ -672,6 +689,8 @@ static void parameters(struct buf *b, const struct resource *resource, const str
 	} else {
 		if (t->does == DO_DELETE)
 			parameter(b, "cascade");
+		if (t->does == DO_DELETE)
+			input_parameters(b, t);
 		parameter(b, "dry_run");
 		parameter(b, "idempotency_key");
 		parameter(b, "prefer");

@@ -39,6 +39,7 @@ struct query {
 	struct json_object *filter;/* field -> list of texts, or NULL */
 	const char *cursor;        /* as sent */
 	bool dry_run, cascade;
+	struct json_object *input; /* of a DELETE, whose body some clients cannot send; or NULL */
 };
 
 /* What an opened cursor holds. */
