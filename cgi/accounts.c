@@ -18,6 +18,7 @@ static const struct field fields[] = {
 	{ "max_disk_mb",   F_INT,       F_INPUT | F_ADMIN | F_NULLABLE,              "Plan: disk in MB; null: no limit", .max = 1000000000000 },
 	{ "domains",       F_INT,       0,                                           "Domains it has" },
 	{ "mailboxes",     F_INT,       0,                                           "Mailboxes it has" },
+	{ "databases",     F_INT,       0,                                           "How many databases it has" },
 	{ "users",         F_INT,       0,                                           "Users it has" },
 	{ "tokens",        F_INT,       0,                                           "Tokens bound to it" },
 	{ "status",        F_ENUM,      F_SORT | F_FILTER,                           "State; a suspended account's tokens are refused", .choices = "pending active suspended deleting error" },

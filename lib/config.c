@@ -90,6 +90,12 @@ static const struct setting settings[] = {
 	  "Folder that new accounts' homes are in", AT(home_dir) },
 	{ "mail_dir", PATH, "", 0, 0, "/var/vmail",
 	  "Folder that mail is kept in, as Dovecot's sql.conf.ext says", AT(mail_dir) },
+	{ "databases_postgresql_dsn", DSN, "", 0, 0, "",
+	  "How posternd reaches the PostgreSQL server of accounts' databases, with its user, who needs CREATEDB and CREATEROLE (a "
+	  "password belongs into its passfile); left out: no such databases", AT(databases_postgresql_dsn) },
+	{ "mariadb_command", COMMAND, "", 0, 0, "",
+	  "The client with which posternd administers the MariaDB server of accounts' databases, such as /usr/bin/mariadb "
+	  "--defaults-file=/etc/postern/mariadb.cnf; left out: no such databases", AT(mariadb_command) },
 };
 #define SETTINGS (sizeof settings / sizeof *settings)
 
@@ -188,7 +194,7 @@ static bool set(struct config *c, const struct setting *s, const char *value, co
 	switch (s->type) {
 	case DSN:    fits = (!*value && !*s->preset) || (*value && is_dsn(value)); break;
 	case PATH:   fits = *value == '/'; break;
-	case COMMAND: fits = *value == '/'; break;
+	case COMMAND: fits = (!*value && !*s->preset) || *value == '/'; break;
 	case CHOICE: fits = is_one_of(s->unit, value); break;
 	case PREFIX: fits = is_word(value, 2, 10, ""); break;
 	case ROLE:   fits = is_word(value, 1, 32, "_"); break;

@@ -40,6 +40,8 @@ struct config {
 	char *unix_users;        /* "adopt" (default), "create", "none" */
 	char *home_dir;          /* of new accounts, default /home */
 	char *mail_dir;          /* mailboxes' folders, default /var/vmail */
+	char *databases_postgresql_dsn; /* administrator's, of accounts' databases; "": none there */
+	char *mariadb_command;   /* the same for MariaDB: a client that is logged in */
 };
 
 /* Load from path (NULL: $POSTERN_CONFIG, else /etc/postern/postern.conf; a default path that is missing is no error, a

@@ -7,6 +7,7 @@ CREATE VIEW accounts.item AS
 SELECT a.id, a.name, a.username, a.email, a.home, a.max_domains, a.max_mailboxes, a.max_databases, a.max_disk_mb,
        (SELECT count(*) FROM postern.domains d WHERE d.account_id = a.id) AS domains,
        (SELECT count(*) FROM postern.mailboxes m WHERE m.account_id = a.id) AS mailboxes,
+       (SELECT count(*) FROM postern.databases b WHERE b.account_id = a.id) AS databases,
        (SELECT count(*) FROM postern.users u WHERE u.account_id = a.id) AS users,
        (SELECT count(*) FROM postern.tokens t WHERE t.account_id = a.id) AS tokens,
        a.status, a.last_error, a.managed, a.job_id, a.created_at, a.updated_at, a.version, a.id AS tenant
@@ -56,6 +57,7 @@ BEGIN
 	UPDATE postern.accounts a SET status = 'active' WHERE a.id = o::bigint AND a.status IN ('pending', 'error');
 	PERFORM gate.set_status('postern.accounts', 'account', o, 'active', 'suspended');
 	UPDATE postern.accounts a SET job_id = gate.work(c, a.id, 'account.suspend', 'accounts', o) WHERE a.id = o::bigint AND a.managed;
+	PERFORM databases.account_changed(c, o::bigint);
 	RETURN ROW(o, NULL)::postern.done;
 END $$;
 CREATE FUNCTION accounts.unsuspend(c postern.caller, o text, b jsonb) RETURNS postern.done
@@ -63,6 +65,7 @@ LANGUAGE plpgsql AS $$
 BEGIN
 	PERFORM gate.set_status('postern.accounts', 'account', o, 'suspended', 'active');
 	UPDATE postern.accounts a SET job_id = gate.work(c, a.id, 'account.unsuspend', 'accounts', o) WHERE a.id = o::bigint AND a.managed;
+	PERFORM databases.account_changed(c, o::bigint);
 	RETURN ROW(o, NULL)::postern.done;
 END $$;
 
@@ -78,6 +81,12 @@ DECLARE
 	v_id bigint := j.object_id::bigint;
 BEGIN
 	IF j.kind = 'account.delete' AND j.status = 'succeeded' THEN
+		IF EXISTS (SELECT FROM postern.databases d WHERE d.account_id = v_id) THEN
+			UPDATE postern.accounts a SET version = a.version + 1, updated_at = postern.clock(), status = 'error',
+				last_error = 'a database could not be removed; its job says why: delete it, then the account again'
+			WHERE a.id = v_id;
+			RETURN;
+		END IF;
 		PERFORM accounts.forget(v_id);
 		RETURN;
 	END IF;
@@ -95,15 +104,17 @@ DECLARE
 	v_domains bigint := (SELECT count(*) FROM postern.domains WHERE account_id = v_id);
 	v_mailboxes bigint := (SELECT count(*) FROM postern.mailboxes WHERE account_id = v_id);
 	v_forwarders bigint := (SELECT count(*) FROM postern.forwarders WHERE account_id = v_id);
+	v_databases bigint := (SELECT count(*) FROM postern.databases WHERE account_id = v_id);
 	v_users bigint := (SELECT count(*) FROM postern.users WHERE account_id = v_id);
 	v_tokens bigint := (SELECT count(*) FROM postern.tokens WHERE account_id = v_id);
 BEGIN
-	IF v_domains + v_mailboxes + v_forwarders + v_users + v_tokens > 0 AND NOT coalesce((b ->> 'cascade')::boolean, false) THEN
+	IF v_domains + v_mailboxes + v_forwarders + v_databases + v_users + v_tokens > 0 AND NOT coalesce((b ->> 'cascade')::boolean, false) THEN
 		PERFORM gate.fail(409, format('the account still owns %s; delete them first or use cascade=true', gate.counted(
-			'{domains, mailboxes, forwarders, users, tokens}', ARRAY[v_domains, v_mailboxes, v_forwarders, v_users, v_tokens])), jsonb_strip_nulls(jsonb_build_object(
+			'{domains, mailboxes, forwarders, databases, users, tokens}', ARRAY[v_domains, v_mailboxes, v_forwarders, v_databases, v_users, v_tokens])), jsonb_strip_nulls(jsonb_build_object(
 			'domains', gate.some_of(ARRAY(SELECT domain FROM postern.domains WHERE account_id = v_id ORDER BY 1 LIMIT 20), v_domains),
 			'mailboxes', gate.some_of(ARRAY(SELECT address FROM postern.mailboxes WHERE account_id = v_id ORDER BY 1 LIMIT 20), v_mailboxes),
 			'forwarders', gate.some_of(ARRAY(SELECT address FROM postern.forwarders WHERE account_id = v_id ORDER BY 1 LIMIT 20), v_forwarders),
+			'databases', gate.some_of(ARRAY(SELECT name FROM postern.databases WHERE account_id = v_id ORDER BY 1 LIMIT 20), v_databases),
 			'users', gate.some_of(ARRAY(SELECT username FROM postern.users WHERE account_id = v_id ORDER BY 1 LIMIT 20), v_users),
 			'tokens', gate.some_of(ARRAY(SELECT name FROM postern.tokens WHERE account_id = v_id ORDER BY 1 LIMIT 20), v_tokens))));
 	END IF;
@@ -111,7 +122,9 @@ BEGIN
 	DELETE FROM postern.tokens WHERE account_id = v_id;
 	PERFORM mailboxes.remove(c, m.id) FROM postern.mailboxes m WHERE m.account_id = v_id;
 	DELETE FROM postern.forwarders WHERE account_id = v_id;
-	IF NOT (SELECT a.managed FROM postern.accounts a WHERE a.id = v_id) THEN
+	-- by jobs that come before the account's
+	PERFORM databases.remove(c, d.id) FROM postern.databases d WHERE d.account_id = v_id ORDER BY d.id;
+	IF v_databases = 0 AND NOT (SELECT a.managed FROM postern.accounts a WHERE a.id = v_id) THEN
 		PERFORM accounts.forget(v_id); -- nothing on the machine is ours
 		RETURN ROW(o, NULL)::postern.done;
 	END IF;

@@ -24,6 +24,7 @@ const domain = async () => (await made('domains', { domain: `${s.unique('d')}.ex
 const objects = {
 	accounts: async (op) => (op.role === 'admin' ? (await made('accounts', { username: s.unique('acc') })).id : own.account.id),
 	audit: async () => s.sql(`SELECT id FROM postern.audit WHERE account_id = ${own.account.id} LIMIT 1`)[0].id,
+	databases: async (op) => (await made('databases', { name: op.operation_id, engine: 'postgresql', account: own.username })).id,
 	domains: async () => (await made('domains', { domain: `${s.unique('d')}.example`, account: own.username, type: 'addon' })).id,
 	events: async () => {
 		s.psql('SELECT work.sequence(10000)'); // posternd's part
@@ -42,11 +43,13 @@ const objects = {
 };
 // What must have been done to the object before.
 const state = {
-	unsuspendAccount: 'suspend', unsuspendDomain: 'suspend', unsuspendForwarder: 'suspend', unsuspendMailbox: 'suspend', unsuspendUser: 'suspend',
+	unsuspendAccount: 'suspend', unsuspendDatabase: 'suspend', unsuspendDomain: 'suspend', unsuspendForwarder: 'suspend', unsuspendMailbox: 'suspend', unsuspendUser: 'suspend',
 	deleteToken: 'revoke',
 };
 const bodies = {
 	createAccount: () => ({ username: s.unique('new') }), changeAccount: () => ({ name: 'Renamed' }), replaceAccount: () => ({ name: 'Replaced' }),
+	createDatabase: () => ({ name: s.unique('n'), engine: 'postgresql' }), changeDatabase: () => ({ charset: 'UTF8' }),
+	deleteDatabase: () => ({ confirm: `${own.username}_deleteDatabase` }), rotateDatabasePassword: () => ({ password: 'correct horse' }),
 	createDomain: () => ({ domain: `${s.unique('n')}.example`, type: 'addon' }), changeDomain: () => ({ mail_enabled: false }),
 	replaceDomain: () => ({ type: 'addon', mail_enabled: false }),
 	createForwarder: () => ({ address: `${s.unique('f')}@${mailed}`, destinations: ['b@example.net'] }), changeForwarder: () => ({ destinations: ['c@example.net'] }),
@@ -58,7 +61,7 @@ const bodies = {
 	revokeTokens: () => ({ ids: [randomUUID()] }), rotateToken: () => ({ grace_s: 0 }),
 	createUser: () => ({ username: s.unique('nu') }), changeUser: () => ({ email: 'a@example.org' }), replaceUser: () => ({ email: 'b@example.org', account: own.username }),
 };
-const bodiless = ['Account', 'Domain', 'Forwarder', 'Mailbox', 'User'].flatMap((one) => [`suspend${one}`, `unsuspend${one}`])
+const bodiless = ['Account', 'Database', 'Domain', 'Forwarder', 'Mailbox', 'User'].flatMap((one) => [`suspend${one}`, `unsuspend${one}`])
 	.concat('cancelJob', 'retryJob', 'revokeToken');
 
 // A path such as ".json" exists in the bare spelling only.
@@ -83,7 +86,7 @@ function trail(answers) {
 }
 
 // All that a request could have changed, but for the trail and the counts.
-const fingerprint = () => s.sql(['accounts', 'users', 'roles', 'tokens', 'keys', 'domains', 'domain_names', 'mailboxes', 'forwarders', 'events', 'jobs', 'kept_answers']
+const fingerprint = () => s.sql(['accounts', 'users', 'roles', 'tokens', 'keys', 'domains', 'domain_names', 'mailboxes', 'forwarders', 'databases', 'database_names', 'events', 'jobs', 'kept_answers']
 	.map((t) => `SELECT '${t}' AS t, count(*), md5(string_agg(x::text, ';' ORDER BY x::text)) FROM postern.${t} x`).join(' UNION ALL '));
 
 before(async () => {

@@ -206,6 +206,26 @@ test('a suspended account\'s tokens are refused from the next request on, and wo
 	assert.deepEqual([await status(t.token), await status(bound)], [200, 200]);
 });
 
+test('a database is made on a server that there is, and its DELETE takes a proof in the body or as a parameter', async () => {
+	expect(await post('/api/databases', { name: 'x', engine: 'mariadb' }, own), 422, /mariadb_command/, 'engine');
+	expect(await post('/api/databases', { name: 'x' }, own), 422, /engine/, 'engine');
+	expect(await post('/api/databases', { name: 'x', engine: 'postgresql' }), 422, /account_id/, 'account_id');
+	const d = await make('/api/databases', { name: 'it', engine: 'postgresql', password: 'correct horse' }, own), at = `/api/databases/${d.id}`;
+	assert.deepEqual([d.name, d.user, d.status, d.size_bytes, 'password' in d], [`${tenant.username}_it`, `${tenant.username}_it`, 'pending', 0, false]);
+	expect(await remove(at, own), 422, /what it holds is lost/, 'confirm');
+	expect(await ask(`${at}?confirm=${d.name}`, { method: 'DELETE', token: own, body: { confirm: d.name } }), 400, /one of the two/);
+	expect(await ask(`${at}?dry_run=true&confirm=${d.name}`, { method: 'DELETE', token: own }), 200);
+	expect(await ask(at, { method: 'DELETE', token: own, body: { confirm: d.name } }), 202);
+	for (const [method, path, body] of [['DELETE', at, { confirm: d.name }], ['PATCH', at, { charset: 'UTF8' }], ['POST', `${at}/rotate-password`], ['POST', `${at}/suspend`]])
+		expect(await ask(path, { method, body, token: own }), 409, /being deleted/);
+	const e = await make('/api/databases', { name: 'cli', engine: 'postgresql' }, own);
+	assert.match(s.cli(['database', 'delete', String(e.id)]).stderr, /confirm/);
+	assert.equal(s.cli(['database', 'delete', String(e.id), '--confirm', e.name]).status, 0);
+	const typed = s.cli(['--json', 'database', 'create', '--name', 'typed', '--engine', 'postgresql', '--account', tenant.username, '--password-stdin'], { input: 'battery staple\n' });
+	assert.ok(typed.status === 0 && !typed.stdout.includes('battery') && !typed.stderr.includes('shown this once'), typed.stderr);
+	assert.match(s.cli(['database', 'rotate-password', String(JSON.parse(typed.stdout).id)]).stderr, /shown this once/);
+});
+
 test('an account with dependants is deleted only by cascade, with all that it owns', async () => {
 	const t = newTenant(), name = `${s.unique('c')}.example`;
 	await make('/api/domains', { domain: name }, t.token);

@@ -1,0 +1,246 @@
+/*
+ * database_mariadb.c: databases of accounts in MariaDB, through its client, which reads statements from a pipe. What Postern
+ * made is listed in a table of its own there (postern_owned.objects): neither databases nor users can bear a mark that their
+ * user could not change. A row is written before what it is about is made, so that a kill leaves nothing without its row.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "buf.h"
+#include "database.h"
+#include "verifier.h"
+
+enum { SCRIPT_MAX = 64 << 10 };
+#define LIST_OF_OURS \
+	"CREATE DATABASE IF NOT EXISTS postern_owned CHARACTER SET utf8mb4;\n" \
+	"CREATE TABLE IF NOT EXISTS postern_owned.objects (what ENUM('database', 'user') NOT NULL, name VARBINARY(255) NOT NULL," \
+	" marker CHAR(36) NOT NULL, PRIMARY KEY (what, name)) ENGINE = InnoDB;\n"
+enum whose { ABSENT = 0, OURS, FOREIGN };
+
+/* ---- the client ---- */
+
+/* In quotes, where only the quote itself is special: the script sets NO_BACKSLASH_ESCAPES first. */
+static const char *in_quotes(struct action *a, const char *text, char quote)
+{
+	char *out = arena_alloc(a->arena, 2 * strlen(text) + 3), *o = out;
+
+	if (!out)
+		action_retry("out of memory");
+	*o++ = quote;
+	for (; *text; *o++ = *text++)
+		if (*text == quote)
+			*o++ = quote;
+	*o = quote;
+	return out;
+}
+static const char *literal(struct action *a, const char *text)
+{
+	return in_quotes(a, text, '\'');
+}
+static const char *name_of(struct action *a, const char *text)
+{
+	return in_quotes(a, text, '`');
+}
+static const char *user_of(struct action *a, const struct database *d)
+{
+	return arena_printf(a->arena, "%s@'localhost'", literal(a, d->user));
+}
+/* GRANT takes a database's name for a pattern. */
+static const char *pattern_of(struct action *a, const char *text)
+{
+	char *out = arena_alloc(a->arena, 2 * strlen(text) + 1), *o = out;
+
+	if (!out)
+		action_retry("out of memory");
+	for (; *text; *o++ = *text++)
+		if (strchr("_%\\", *text))
+			*o++ = '\\';
+	return name_of(a, out);
+}
+
+/* What the client says of an error: its last line that begins so. Before it is the statement, which is nobody's business. */
+static const char *error_of(struct action *a, const struct command *client)
+{
+	const char *found = strncmp(client->errors, "ERROR ", 6) == 0 ? client->errors : NULL;
+
+	for (const char *at = client->errors; (at = strstr(at, "\nERROR ")); at++)
+		found = at + 1;
+	return found ? arena_strndup(a->arena, found, strcspn(found, "\n")) : NULL;
+}
+
+static bool is_passing(const char *error)
+{
+	/* server and connection not there, gone, full or stopping; waited too long for a lock; deadlock */
+	static const char *const numbers[] = { "2002", "2003", "2006", "2013", "1040", "1053", "1205", "1213", NULL };
+
+	for (int i = 0; numbers[i]; i++)
+		if (strncmp(error + strlen("ERROR "), numbers[i], 4) == 0)
+			return true;
+	return false;
+}
+
+/* Run statements, one a line; they stop at the first that fails. Returns what they gave. */
+static const char *run(struct action *a, struct buf *script)
+{
+	struct command client = { .argv = { NULL } };
+	size_t n = 0;
+
+	if (!*a->config.mariadb_command)
+		action_fail("no MariaDB server for databases is set; set mariadb_command");
+	if (!command_split(a, a->config.mariadb_command, &client))
+		action_fail("mariadb_command has too many words");
+	while (client.argv[n])
+		n++;
+	if (n + 5 > COMMAND_ARGS_MAX)
+		action_fail("mariadb_command has too many words");
+	client.argv[n++] = "--batch";
+	client.argv[n++] = "--skip-column-names";
+	client.argv[n++] = "--binary-mode"; /* backslashes are no commands of the client's */
+	client.argv[n++] = "--default-character-set=utf8mb4";
+	if (buf_failed(script))
+		action_fail("a statement is too long");
+	client.input = script->data;
+	client.input_len = script->len;
+	if (!command_run(a, &client)) {
+		const char *why = error_of(a, &client);
+
+		if (why && is_passing(why))
+			action_retry("MariaDB: %s", why);
+		action_fail("MariaDB: %s", why ? why : arena_printf(a->arena, "mariadb_command ended with exit code %d; does it run the client?", client.status));
+	}
+	buf_free(script);
+	return client.output;
+}
+
+static struct buf begin(void)
+{
+	struct buf script;
+
+	buf_init(&script, SCRIPT_MAX);
+	buf_str(&script, "SET SESSION sql_mode = 'NO_BACKSLASH_ESCAPES,STRICT_ALL_TABLES';\nSET SESSION lock_wait_timeout = 60;\n");
+	return script;
+}
+
+/* ---- what is there ---- */
+
+static void add_look(struct action *a, struct buf *script, const char *what, const char *name, const char *there)
+{
+	buf_printf(script, "SELECT (SELECT COUNT(*) FROM %s), COALESCE((SELECT marker FROM postern_owned.objects WHERE what = '%s' AND name = %s), '-');\n",
+	           there, what, literal(a, name));
+}
+
+/* "1\t<marker>" */
+static enum whose whose(const struct database *d, const char *line)
+{
+	const char *tab = line ? strchr(line, '\t') : NULL;
+
+	if (!tab)
+		action_fail("MariaDB gave no answer; does mariadb_command run its client?");
+	if (strncmp(tab + 1, d->marker, strlen(d->marker)) == 0)
+		return OURS; /* there, or about to be */
+	return *line == '0' ? ABSENT : FOREIGN;
+}
+
+struct state {
+	enum whose user, database;
+	const char *charset; /* of the database; "": none there */
+};
+
+static struct state look(struct action *a, const struct database *d)
+{
+	struct buf script = begin();
+	char *line[3], *rest;
+
+	buf_str(&script, LIST_OF_OURS);
+	/* compared as bytes: their collations take e for an accented one */
+	add_look(a, &script, "user", d->user, arena_printf(a->arena, "mysql.user WHERE BINARY User = %s AND Host = 'localhost'", literal(a, d->user)));
+	add_look(a, &script, "database", d->name,
+	         arena_printf(a->arena, "information_schema.SCHEMATA WHERE BINARY SCHEMA_NAME = %s", literal(a, d->name)));
+	buf_printf(&script, "SELECT DEFAULT_CHARACTER_SET_NAME FROM information_schema.SCHEMATA WHERE BINARY SCHEMA_NAME = %s;\n", literal(a, d->name));
+	rest = arena_strdup(a->arena, run(a, &script));
+	for (int i = 0; i < 3; i++)
+		line[i] = strsep(&rest, "\n");
+	return (struct state){ .user = whose(d, line[0]), .database = whose(d, line[1]), .charset = line[2] ? line[2] : "" };
+}
+
+static void add_claim(struct action *a, struct buf *script, const char *what, const char *name, const struct database *d)
+{
+	buf_printf(script, "REPLACE INTO postern_owned.objects VALUES ('%s', %s, '%s');\n", what, literal(a, name), d->marker);
+}
+
+/* ---- what is to be there ---- */
+
+static void apply(struct action *a, const struct database *d)
+{
+	struct state s = look(a, d);
+	const char *name = name_of(a, d->name), *user = user_of(a, d);
+	struct json_object *result;
+	struct buf script = begin();
+
+	if (s.user == FOREIGN)
+		action_fail("there is a MariaDB user \"%s\" already that Postern did not make for this; it was left alone: rename it, or delete "
+		            "this database and create it with another user", d->user);
+	if (s.database == FOREIGN)
+		action_fail("there is a MariaDB database \"%s\" already that Postern did not make for this; it was left alone: rename it, or "
+		            "delete this one and create it under another name", d->name);
+	add_claim(a, &script, "user", d->user, d);
+	add_claim(a, &script, "database", d->name, d);
+	buf_printf(&script, "CREATE USER%s %s IDENTIFIED BY PASSWORD '%s' ACCOUNT LOCK;\n", s.user == OURS ? " IF NOT EXISTS" : "", user, d->verifier);
+	buf_printf(&script, "CREATE DATABASE%s %s CHARACTER SET %s;\n", s.database == OURS ? " IF NOT EXISTS" : "", name, d->charset);
+	if (*s.charset && strcmp(s.charset, d->charset) != 0) /* else a collation that its user chose stays */
+		buf_printf(&script, "ALTER DATABASE %s CHARACTER SET %s;\n", name, d->charset);
+	buf_printf(&script, "GRANT ALL PRIVILEGES ON %s.* TO %s;\n", pattern_of(a, d->name), user);
+	buf_printf(&script, "ALTER USER %s IDENTIFIED BY PASSWORD '%s' ACCOUNT %s;\n", user, d->verifier, d->suspended ? "LOCK" : "UNLOCK");
+	if (d->suspended)
+		buf_printf(&script, "KILL USER %s;\n", user);
+	buf_printf(&script, "SELECT COALESCE(SUM(DATA_LENGTH + INDEX_LENGTH), 0) FROM information_schema.TABLES WHERE BINARY TABLE_SCHEMA = %s;\n",
+	           literal(a, d->name));
+	action_progress(30, "creating what is not there yet");
+	result = json_object_new_object();
+	json_object_object_add(result, "size_bytes", json_object_new_int64(strtoll(run(a, &script), NULL, 10)));
+	action_result(result);
+}
+
+static void take_away(struct action *a, const struct database *d)
+{
+	struct state s = look(a, d);
+	struct buf script = begin();
+
+	if (s.user == FOREIGN)
+		action_log("the user \"%s\" is none that Postern made for this; it stays", d->user);
+	if (s.database == FOREIGN)
+		action_log("the database \"%s\" is none that Postern made for this; it stays", d->name);
+	if (s.user == OURS) {
+		buf_printf(&script, "ALTER USER IF EXISTS %s ACCOUNT LOCK;\n", user_of(a, d));
+		buf_printf(&script, "KILL USER %s;\n", user_of(a, d));
+	}
+	if (s.database == OURS)
+		buf_printf(&script, "DROP DATABASE IF EXISTS %s;\n", name_of(a, d->name));
+	if (s.user == OURS)
+		buf_printf(&script, "DROP USER IF EXISTS %s;\n", user_of(a, d));
+	buf_printf(&script, "DELETE FROM postern_owned.objects WHERE marker = '%s';\n", d->marker);
+	action_progress(30, "dropping the database and its user");
+	run(a, &script);
+}
+
+static void measure(struct action *a, struct json_object *sizes)
+{
+	struct buf script = begin();
+	char *line, *rest;
+
+	buf_str(&script, LIST_OF_OURS
+	                 "SELECT o.marker, COALESCE(SUM(t.DATA_LENGTH + t.INDEX_LENGTH), 0) FROM postern_owned.objects o LEFT JOIN "
+	                 "information_schema.TABLES t ON BINARY t.TABLE_SCHEMA = o.name WHERE o.what = 'database' GROUP BY o.marker;\n");
+	rest = arena_strdup(a->arena, run(a, &script));
+	while (rest && (line = strsep(&rest, "\n"))) {
+		char *tab = strchr(line, '\t');
+
+		if (tab) {
+			*tab = '\0';
+			json_object_object_add(sizes, line, json_object_new_int64(strtoll(tab + 1, NULL, 10)));
+		}
+	}
+}
+
+const struct engine engine_mariadb = { "mariadb", verifier_is_native, apply, take_away, measure };
