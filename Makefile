@@ -289,10 +289,13 @@ $(BUILD)/worker/posternd: $(call objects,$(WORKER_SRC)) $(LIB)
 	$(Q)rm -rf $(BUILD)/actions && mkdir -p $(BUILD)/actions
 	$(Q)for k in $$($@ --kinds); do ln -s ../worker/posternd $(BUILD)/actions/$$k || exit 1; done
 
+# The worker's parts, without its main() and its kinds.
+$(BUILD)/tests/unit/test_worker: $(call objects,$(filter-out worker/posternd.c,$(wildcard worker/*.c)))
+
 $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(LIB)
 	@mkdir -p $(@D)
 	@echo '  LD    $@'
-	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) -lcmocka
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $(filter-out %.a,$^) $(LIB) $(LIBS) -lcmocka
 
 # The page of /api/docs. Without Swagger UI it says where that comes from.
 $(BUILD)/web/index.html: $(wildcard web/*.*) $(if $(SWAGGER_UI),$(SWAGGER_UI)/package.json)
