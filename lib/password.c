@@ -23,7 +23,7 @@ bool password_bcrypt(const char *clear, char out[PASSWORD_HASH_MAX])
 		/* what failed begins with an asterisk */
 		done = strncmp(data->output, "$2b$", 4) == 0 && strlen(data->output) == 60;
 		if (done)
-			snprintf(out, PASSWORD_HASH_MAX, "{BLF-CRYPT}%s", data->output);
+			snprintf(out, PASSWORD_HASH_MAX, "{BLF-CRYPT}%.60s", data->output);
 	}
 	if (data)
 		token_wipe(data, sizeof *data);
