@@ -42,6 +42,7 @@ static const char help[] =
 	"  --config FILE     settings; default $POSTERN_CONFIG, else /etc/postern/postern.conf\n"
 	"  --check-config    read the settings, say what is wrong, and end\n"
 	"  --kinds           the kinds of jobs whose actions come with Postern\n"
+	"  --describe        what each of them does, may take, and is told\n"
 	"  --version, --help\n";
 
 static const struct db_stmt take = { "take", "SELECT * FROM work.take($1::text, $2::int, $3::text[], $4::int)", 4, 5 };
@@ -440,6 +441,16 @@ static int list_kinds(void)
 	return 0;
 }
 
+static int describe_kinds(void)
+{
+	for (const struct kind *const *k = __start_postern_kinds; k < __stop_postern_kinds; k++) {
+		printf("%s\n  %s. At most %d s, %d attempts.\n", (*k)->name, (*k)->about, (*k)->limit_s, (*k)->attempts);
+		for (const struct field *f = (*k)->fields; f->name; f++)
+			printf("  %-20s %s%s\n", f->name, f->about, f->flags & F_REQUIRED ? "" : f->flags & F_NULLABLE ? " (may be null)" : " (may be left out)");
+	}
+	return 0;
+}
+
 /* The worker's folder, and the lock that makes it the only one here. */
 static bool have_folder(const struct config *config)
 {
@@ -492,6 +503,7 @@ int main(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "config", required_argument, NULL, 'c' }, { "check-config", no_argument, NULL, 'C' }, { "kinds", no_argument, NULL, 'k' },
+		{ "describe", no_argument, NULL, 'd' },
 		{ "version", no_argument, NULL, 'v' }, { "help", no_argument, NULL, 'h' }, { 0 }
 	};
 	static struct worker w;
@@ -506,6 +518,7 @@ int main(int argc, char **argv)
 		case 'c': w.config_path = optarg; break;
 		case 'C': check = true; break;
 		case 'k': return list_kinds();
+		case 'd': return describe_kinds();
 		case 'v': puts("posternd " POSTERN_VERSION); return 0;
 		case 'h': fputs(help, stdout); return 0;
 		default: fputs(help, stderr); return 2;
