@@ -36,13 +36,19 @@ static void try_help(const struct call *call, char *help, size_t size)
 
 /* ---- words to JSON ---- */
 
-static struct json_object *list_value(const char *text)
+static struct json_object *number_or_text(const char *text, size_t len)
+{
+	return len > 0 && len < 10 && strspn(text, "0123456789") >= len ? json_object_new_int64(strtoll(text, NULL, 10))
+	                                                                : json_object_new_string_len(text, (int)len);
+}
+
+static struct json_object *list_value(const char *text, bool numbers)
 {
 	struct json_object *list = json_object_new_array();
 
 	for (const char *at = text; list && *text;) {
 		const size_t len = strcspn(at, ",");
-		json_object_array_add(list, json_object_new_string_len(at, (int)len));
+		json_object_array_add(list, numbers ? number_or_text(at, len) : json_object_new_string_len(at, (int)len));
 		at += len;
 		if (!*at++)
 			break;
@@ -73,7 +79,9 @@ static struct json_object *typed_value(const struct field *f, const char *text)
 	case F_SCOPE_LIST:
 	case F_UUID_LIST:
 	case F_EMAIL_LIST:
-		return list_value(text);
+	case F_HOSTNAME_LIST:
+	case F_PORT_LIST:
+		return list_value(text, f->type == F_PORT_LIST);
 	default:
 		break;
 	}

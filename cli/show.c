@@ -170,7 +170,8 @@ static int rank(const struct field *fields, const struct field *f)
 		return 0;
 	if (len > 3 && !strcmp(f->name + len - 3, "_id") && exists(fields, f->name, len - 3))
 		return 8; /* said twice: account_id beside account */
-	if (f->type == F_JSON || f->type == F_SCOPE_LIST || f->type == F_CIDR_LIST || f->type == F_UUID_LIST)
+	if (f->type == F_JSON || f->type == F_SCOPE_LIST || f->type == F_CIDR_LIST || f->type == F_UUID_LIST || f->type == F_HOSTNAME_LIST ||
+	    f->type == F_PORT_LIST)
 		return 7;
 	if (f->type == F_UNICODE || f->type == F_UUID) /* said already; for programs more than for people */
 		return 6;

@@ -154,6 +154,8 @@ static const char *value_name(enum field_type type)
 	case F_SCOPE_LIST: return "SCOPE,...";
 	case F_UUID_LIST:  return "UUID,...";
 	case F_EMAIL_LIST: return "ADDRESS,...";
+	case F_HOSTNAME_LIST: return "HOST,...";
+	case F_PORT_LIST:  return "PORT,...";
 	case F_TEXT:
 	case F_JSON:
 	case F_NONE:

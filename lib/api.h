@@ -36,6 +36,8 @@ enum field_type {
 	F_SCOPE_LIST,/* list of scopes, normalised to resource:verb, at most max (0: 200) */
 	F_UUID_LIST,
 	F_EMAIL_LIST,/* list of addresses, hosts as A-labels, at most max (0: 100) */
+	F_HOSTNAME_LIST, /* stored as A-labels, at most max (0: 100) */
+	F_PORT_LIST, /* numbers from 1 to 65535, at most max (0: 100) */
 	F_JSON       /* output only: a JSON value as PostgreSQL made it */
 };
 

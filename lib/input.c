@@ -158,7 +158,7 @@ static const char *check_text(struct arena *arena, const struct field *f, const 
 		if (len < 1 || len > 32 || !(islower((unsigned char)*text) || *text == '_') || !is_in(text, LOWER DIGITS "_-"))
 			return *why = "must have 1 to 32 characters of a-z 0-9 _ - and begin with a letter or _", NULL;
 		return text;
-	case F_HOSTNAME: case F_UNICODE:
+	case F_HOSTNAME: case F_UNICODE: case F_HOSTNAME_LIST:
 		return hostname_to_ascii(text, host, why) ? arena_strdup(arena, host) : NULL;
 	case F_EMAIL:
 		if (len > 254 || !is_email(text))
@@ -205,7 +205,22 @@ static const char *check_text(struct arena *arena, const struct field *f, const 
 
 static bool is_list(enum field_type type)
 {
-	return type == F_CIDR_LIST || type == F_SCOPE_LIST || type == F_UUID_LIST || type == F_EMAIL_LIST;
+	return type == F_CIDR_LIST || type == F_SCOPE_LIST || type == F_UUID_LIST || type == F_EMAIL_LIST || type == F_HOSTNAME_LIST;
+}
+
+static struct json_object *port_list(struct arena *arena, const struct field *f, struct json_object *value, const char **why)
+{
+	size_t max = f->max > 0 ? (size_t)f->max : 100;
+
+	if (!json_object_is_type(value, json_type_array) || json_object_array_length(value) > max)
+		return *why = arena_printf(arena, "must be a list of at most %zu port numbers", max), NULL;
+	for (size_t i = 0; i < json_object_array_length(value); i++) {
+		struct json_object *item = json_object_array_get_idx(value, i);
+
+		if (!json_object_is_type(item, json_type_int) || json_object_get_int64(item) < 1 || json_object_get_int64(item) > 65535)
+			return *why = "must be a list of port numbers from 1 to 65535", NULL;
+	}
+	return json_object_get(value);
 }
 
 struct json_object *input_value(struct arena *arena, const struct field *f, struct json_object *value, const char **why)
@@ -232,6 +247,8 @@ struct json_object *input_value(struct arena *arena, const struct field *f, stru
 			return *why = "must be true or false", NULL;
 		return json_object_new_boolean(json_object_get_boolean(value));
 	}
+	if (f->type == F_PORT_LIST)
+		return port_list(arena, f, value, why);
 	if (is_list(f->type)) {
 		size_t max = f->max > 0 ? (size_t)f->max : f->type == F_SCOPE_LIST ? 200 : 100;
 		struct json_object *list;

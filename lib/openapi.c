@@ -186,7 +186,7 @@ static void type_words(struct buf *b, const struct field *f, bool input)
 	switch (f->type) {
 	case F_INT: type = "integer"; break;
 	case F_BOOL: type = "boolean"; break;
-	case F_CIDR_LIST: case F_SCOPE_LIST: case F_UUID_LIST: case F_EMAIL_LIST: type = "array"; break;
+	case F_CIDR_LIST: case F_SCOPE_LIST: case F_UUID_LIST: case F_EMAIL_LIST: case F_HOSTNAME_LIST: case F_PORT_LIST: type = "array"; break;
 	case F_JSON: return;
 	default: break;
 	}
@@ -248,9 +248,12 @@ static void type_words(struct buf *b, const struct field *f, bool input)
 	case F_UUID: text(b, "format", "uuid"); break;
 	case F_ADDRESS: literal(b, null ? "'anyOf':[{'format':'ipv4'},{'format':'ipv6'},{'type':'null'}]"
 	                                : "'anyOf':[{'format':'ipv4'},{'format':'ipv6'}]"); break;
-	case F_CIDR_LIST: case F_SCOPE_LIST: case F_UUID_LIST: case F_EMAIL_LIST:
+	case F_CIDR_LIST: case F_SCOPE_LIST: case F_UUID_LIST: case F_EMAIL_LIST: case F_HOSTNAME_LIST: case F_PORT_LIST:
 		literal(b, f->type == F_UUID_LIST ? "'items':{'type':'string','format':'uuid'}"
 		           : f->type == F_EMAIL_LIST ? "'items':{'type':'string','format':'email'}"
+		           : f->type == F_PORT_LIST ? "'items':{'type':'integer','minimum':1,'maximum':65535}"
+		           : f->type == F_HOSTNAME_LIST ? (input ? "'items':{'type':'string','format':'idn-hostname'}"
+		                                                 : "'items':{'type':'string','format':'hostname'}")
 		           : f->type == F_SCOPE_LIST ? "'items':{'type':'string',"
 		                                       "'maxLength':100}" : "'items':{'type':'string'}");
 		if (input)
@@ -279,6 +282,8 @@ static const char *typical(const struct field *f)
 	case F_CIDR_LIST: return "[\"192.0.2.0/24\"]";
 	case F_SCOPE_LIST: return "[\"domains:read\"]";
 	case F_EMAIL_LIST: return "[\"alice@example.com\"]";
+	case F_HOSTNAME_LIST: return "[\"www.example.org\"]";
+	case F_PORT_LIST: return "[20001]";
 	case F_UUID_LIST: return "[\"123e4567-e89b-42d3-a456-426614174000\"]";
 	default: return NULL;
 	}

@@ -180,6 +180,8 @@ test('a value of a wrong type, or beyond its bounds, is refused by the name of i
 		uuid: [...text, '', 'x'], address: [...text, '', 'x', '1.2.3', '1.2.3.256', '::g'],
 		cidr_list: ['10.0.0.0/8', 5, {}, [5], [null], ['x'], ['10.0.0.1/8'], ['10.0.0.0/33'], ['::1/64'], ['010.0.0.0/8'], [['10.0.0.0/8']], Array(101).fill('10.0.0.0/8')],
 		scope_list: ['domains:read', 5, {}, [5], [null], [''], ['A:B'], ['x'.repeat(101)], ['domains read'], [[]], Array(201).fill('domains:read')],
+		hostname_list: ['a.example', 5, {}, [5], [null], [''], ['a'], ['*.example.org'], ['a..b'], [['a.example']], Array(101).fill('a.example')],
+		port_list: ['8080', 8080, {}, ['8080'], [null], [0], [65536], [-1], [1.5], [[8080]], Array(101).fill(8080)],
 		uuid_list: ['x', 5, {}, [5], [null], ['x'], ['']],
 	};
 	let tried = 0;
