@@ -191,14 +191,14 @@ install: all ## Install below PREFIX (DESTDIR is respected)
 	install -d $(DESTDIR)$(datadir)/postern/nginx $(DESTDIR)$(datadir)/postern/web/swagger-ui
 	install -m 644 $(BUILD)/web/*.* $(DESTDIR)$(datadir)/postern/web/
 	$(if $(SWAGGER_UI),install -m 644 $(BUILD)/web/swagger-ui/* $(DESTDIR)$(datadir)/postern/web/swagger-ui/)
-	install -m 644 nginx/*.conf nginx/*.sample $(DESTDIR)$(datadir)/postern/nginx/
+	install -m 644 nginx/*.conf nginx/*.sample nginx/site.conf.in $(DESTDIR)$(datadir)/postern/nginx/
 	scripts/snippet --routes $(BUILD)/nginx/routes --dir $(datadir)/postern/nginx --sockets $(SOCKETS) \
 		> $(DESTDIR)$(datadir)/postern/nginx/postern-server.conf
 	scripts/snippet --routes $(BUILD)/nginx/routes --dir $(datadir)/postern/nginx --sockets $(SOCKETS) --only v1 \
 		> $(DESTDIR)$(datadir)/postern/nginx/postern-server-v1.conf
 	chmod 644 $(DESTDIR)$(datadir)/postern/nginx/*
 	install -d $(DESTDIR)$(datadir)/postern/apache
-	install -m 644 apache/*.conf apache/*.sample apache/*.shtml $(DESTDIR)$(datadir)/postern/apache/
+	install -m 644 apache/*.conf apache/*.sample apache/*.shtml apache/site.conf.in $(DESTDIR)$(datadir)/postern/apache/
 	set -e; write() { scripts/snippet --routes $(BUILD)/nginx/routes --dir $(datadir)/postern/apache "$${@:2}" \
 			> $(DESTDIR)$(datadir)/postern/apache/$$1; }; \
 		write postern-vhost.conf --for apache --sockets $(SOCKETS); \

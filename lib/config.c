@@ -20,7 +20,7 @@
 #define FILE_BYTES_MAX ((size_t)64 << 10)
 #define TEXT_BYTES_MAX 1024
 
-enum type { DSN, PATH, PREFIX, ROLE, SWITCH, NUMBER, FORMAT, CHOICE, COMMAND };
+enum type { DSN, PATH, PREFIX, ROLE, SWITCH, NUMBER, FORMAT, CHOICE, COMMAND, LISTEN };
 
 struct setting {
 	const char *name;
@@ -96,6 +96,40 @@ static const struct setting settings[] = {
 	{ "mariadb_command", COMMAND, "", 0, 0, "",
 	  "The client with which posternd administers the MariaDB server of accounts' databases, such as /usr/bin/mariadb "
 	  "--defaults-file=/etc/postern/mariadb.cnf; left out: no such databases", AT(mariadb_command) },
+	{ "domain_websites", SWITCH, "", 0, 0, "on",
+	  "Create a website with each domain that does not say website: false", AT(domain_websites) },
+	{ "default_web_server", CHOICE, "nginx apache", 0, 0, "nginx",
+	  "Web server of websites that name none", AT(default_web_server) },
+	{ "nginx_sites_dir", PATH, "", 0, 0, "/etc/nginx/postern-sites",
+	  "Folder of the virtual hosts for nginx; its http {} must include all *.conf of it", AT(nginx_sites_dir) },
+	{ "nginx_test", COMMAND, "", 0, 0, "/usr/sbin/nginx -t",
+	  "Checks nginx's configuration", AT(nginx_test) },
+	{ "nginx_reload", COMMAND, "", 0, 0, "/usr/sbin/nginx -s reload",
+	  "Has nginx read its configuration again", AT(nginx_reload) },
+	{ "nginx_listen", LISTEN, "", 0, 0, "*:80 [::]:80",
+	  "Where nginx serves virtual hosts over plain HTTP", AT(nginx_listen) },
+	{ "nginx_listen_tls", LISTEN, "", 0, 0, "*:443 [::]:443",
+	  "Where nginx serves virtual hosts over TLS", AT(nginx_listen_tls) },
+	{ "apache_sites_dir", PATH, "", 0, 0, "/etc/apache2/postern-sites",
+	  "Folder of the virtual hosts for Apache, which must include all *.conf of it", AT(apache_sites_dir) },
+	{ "apache_test", COMMAND, "", 0, 0, "/usr/sbin/apache2ctl configtest",
+	  "Checks Apache's configuration", AT(apache_test) },
+	{ "apache_reload", COMMAND, "", 0, 0, "/usr/sbin/apache2ctl graceful",
+	  "Has Apache read its configuration again", AT(apache_reload) },
+	{ "apache_listen", LISTEN, "", 0, 0, "*:80",
+	  "Where Apache serves virtual hosts over plain HTTP", AT(apache_listen) },
+	{ "apache_listen_tls", LISTEN, "", 0, 0, "*:443",
+	  "Where Apache serves virtual hosts over TLS", AT(apache_listen_tls) },
+	{ "php_socket", PATH, "", 0, 0, "/run/php/php%v-fpm-%u.sock",
+	  "PHP-FPM's socket for an account; %v is the version of PHP, %u the Unix user", AT(php_socket) },
+	{ "acme_webroot", PATH, "", 0, 0, "/var/www/postern-acme",
+	  "Every virtual host shows /.well-known/acme-challenge/ of this folder", AT(acme_webroot) },
+	{ "ssl_dir", PATH, "", 0, 0, "/etc/postern/ssl",
+	  "Folder of certificates: <domain>/fullchain.pem and <domain>/privkey.pem", AT(ssl_dir) },
+	{ "templates_dir", PATH, "", 0, 0, POSTERN_DATADIR,
+	  "Folder of the templates that come with Postern, such as nginx/site.conf.in", AT(templates_dir) },
+	{ "local_templates_dir", PATH, "", 0, 0, "/etc/postern/templates",
+	  "Folder of the administrator's own templates, which go before those of the same name", AT(local_templates_dir) },
 };
 #define SETTINGS (sizeof settings / sizeof *settings)
 
@@ -113,7 +147,7 @@ static void *member(const struct config *c, const struct setting *s)
 
 static bool is_text(enum type type)
 {
-	return type == DSN || type == PATH || type == PREFIX || type == ROLE || type == CHOICE || type == COMMAND;
+	return type == DSN || type == PATH || type == PREFIX || type == ROLE || type == CHOICE || type == COMMAND || type == LISTEN;
 }
 
 static bool complain(const struct source *from, const char *name, const char *remedy)
@@ -137,6 +171,7 @@ static void describe(const struct setting *s, char *out, size_t size)
 	case FORMAT: snprintf(out, size, "text or json"); break;
 	case CHOICE: snprintf(out, size, "one of: %s", s->unit); break;
 	case COMMAND: snprintf(out, size, "a program by its absolute path, with its arguments; no shell reads it"); break;
+	case LISTEN: snprintf(out, size, "addresses with ports, separated by spaces, such as *:80 [::]:80"); break;
 	case NUMBER:
 		snprintf(out, size, "a whole number%s%s from %ld to %ld", *s->unit ? " of " : "", s->unit, s->min, s->max);
 		break;
@@ -152,6 +187,25 @@ static bool is_word(const char *text, size_t min, size_t max, const char *others
 		if (!(*text >= 'a' && *text <= 'z') && !(*text >= '0' && *text <= '9') && !strchr(others, *text))
 			return false;
 	return true;
+}
+
+/* Addresses with ports; what each means is the web server's to judge. */
+static bool is_listen(const char *text)
+{
+	size_t words = 0;
+
+	for (const char *at = text; *at; at += strspn(at, " ")) {
+		const char *end = at + strcspn(at, " "), *colon = end;
+
+		while (colon > at && *colon != ':')
+			colon--;
+		if (colon == at || colon + 1 == end || strspn(colon + 1, "0123456789") != (size_t)(end - colon - 1) ||
+		    strspn(at, "0123456789abcdefABCDEF.:[]*") != (size_t)(end - at))
+			return false;
+		words++;
+		at = end;
+	}
+	return words > 0 && words <= 16;
 }
 
 static bool is_dsn(const char *text)
@@ -195,6 +249,8 @@ static bool set(struct config *c, const struct setting *s, const char *value, co
 	case DSN:    fits = (!*value && !*s->preset) || (*value && is_dsn(value)); break;
 	case PATH:   fits = *value == '/'; break;
 	case COMMAND: fits = (!*value && !*s->preset) || *value == '/'; break;
+	case COMMAND: fits = *value == '/'; break;
+	case LISTEN: fits = is_listen(value); break;
 	case CHOICE: fits = is_one_of(s->unit, value); break;
 	case PREFIX: fits = is_word(value, 2, 10, ""); break;
 	case ROLE:   fits = is_word(value, 1, 32, "_"); break;
@@ -464,6 +520,7 @@ void config_print(const struct config *c, FILE *out)
 		case ROLE:
 		case CHOICE:
 		case COMMAND:
+		case LISTEN:
 			fprintf(out, "\"%s\"", *(char **)value);
 			break;
 		case SWITCH:

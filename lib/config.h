@@ -42,6 +42,19 @@ struct config {
 	char *mail_dir;          /* mailboxes' folders, default /var/vmail */
 	char *databases_postgresql_dsn; /* administrator's, of accounts' databases; "": none there */
 	char *mariadb_command;   /* the same for MariaDB: a client that is logged in */
+	bool domain_websites;    /* a domain gets a website unless it says otherwise, default on */
+	char *default_web_server; /* "nginx" (default), "apache" */
+	char *nginx_sites_dir;   /* our virtual hosts, default /etc/nginx/postern-sites */
+	char *nginx_test, *nginx_reload; /* command lines */
+	char *nginx_listen, *nginx_listen_tls; /* addresses with ports, default "*:80 [::]:80", "*:443 [::]:443" */
+	char *apache_sites_dir;  /* default /etc/apache2/postern-sites */
+	char *apache_test, *apache_reload;
+	char *apache_listen, *apache_listen_tls; /* default "*:80", "*:443" */
+	char *php_socket;        /* of PHP-FPM; %v: version, %u: Unix user; default /run/php/php%v-fpm-%u.sock */
+	char *acme_webroot;      /* every virtual host shows its /.well-known/acme-challenge, default /var/www/postern-acme */
+	char *ssl_dir;           /* <domain>/fullchain.pem and privkey.pem, default /etc/postern/ssl */
+	char *templates_dir;     /* default <datadir>: nginx/site.conf.in, apache/site.conf.in */
+	char *local_templates_dir; /* goes before it, default /etc/postern/templates */
 };
 
 /* Load from path (NULL: $POSTERN_CONFIG, else /etc/postern/postern.conf; a default path that is missing is no error, a

@@ -1,0 +1,47 @@
+/*
+ * webserver.h: files that a web server reads, changed together: put in place atomically, tested by the server itself, loaded,
+ * and all of them taken back where it objects. One change of a server is under way at a time; what one that was killed left
+ * behind is taken back by the next.
+ */
+#ifndef POSTERN_WEBSERVER_H
+#define POSTERN_WEBSERVER_H
+#include "action.h"
+
+struct webserver {
+	const char *name;               /* nginx, apache */
+	const char *sites_dir;
+	const char *test, *reload;      /* command lines */
+	const char *listen, *listen_tls;/* addresses with ports, separated by spaces */
+};
+/* By name, from the settings. Fails the action where there is no such server. */
+struct webserver webserver_find(struct action *, const char *name);
+
+/* First line of what Postern writes: a file of that place without it is somebody else's. */
+#define WEBSERVER_MARK "# Managed by Postern: what is changed here is lost with the next change of the website.\n"
+
+struct webserver_file {
+	const char *path;      /* absolute; its folder exists */
+	const char *bytes;     /* NULL: the file goes */
+	size_t len;
+	mode_t mode;
+	const char *mark;      /* what is there is replaced or removed only where it begins with this; NULL: whatever it is */
+};
+enum { WEBSERVER_FILES_MAX = 8 };
+
+/* All of them, tested and loaded, or none. Does nothing where all are as they should be. Ends the action, with the server's own
+ * message, where they cannot be: everything is then as it was before. */
+void webserver_change(struct action *, const struct webserver *, const struct webserver_file *, size_t count);
+
+/*
+ * A template: text with placeholders @NAME@. A line with one that has no value is left out, one with several values is
+ * repeated for each; @NAME*@ stands for all of them, separated by spaces. A flag is one value that is empty.
+ */
+struct template_value {
+	const char *name;
+	const char *const *values;
+	size_t count;
+};
+/* <folder>/<name> of the administrator's templates, else of ours, filled in. Ends the action where it cannot be. */
+struct buf;
+void template_fill(struct action *, const char *name, const struct template_value *, size_t count, struct buf *out);
+#endif
