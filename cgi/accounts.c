@@ -16,6 +16,7 @@ static const struct field fields[] = {
 	{ "max_mailboxes", F_INT,       F_INPUT | F_ADMIN | F_NULLABLE,              "Plan: mailboxes at most; null: no limit", .max = 1000000 },
 	{ "max_databases", F_INT,       F_INPUT | F_ADMIN | F_NULLABLE,              "Plan: databases at most; null: no limit", .max = 1000000 },
 	{ "max_disk_mb",   F_INT,       F_INPUT | F_ADMIN | F_NULLABLE,              "Plan: disk in MB; null: no limit", .max = 1000000000000 },
+	{ "ports",         F_PORT_LIST, F_INPUT | F_ADMIN,                           "Ports from 1024 on where its own programs may be reached (websites, proxy_target)" },
 	{ "domains",       F_INT,       0,                                           "Domains it has" },
 	{ "mailboxes",     F_INT,       0,                                           "Mailboxes it has" },
 	{ "databases",     F_INT,       0,                                           "How many databases it has" },

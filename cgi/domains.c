@@ -1,5 +1,8 @@
 /* domains.c: names that accounts serve. Their rules live in sql/functions/domains.sql. */
+#include <json-c/json.h>
+
 #include "api.h"
+#include "config.h"
 
 static const struct field fields[] = {
 	{ "id",             F_INT,       F_SORT | F_FILTER,                       "Number of the domain" },
@@ -14,19 +17,32 @@ static const struct field fields[] = {
 	{ "last_error",     F_TEXT,      F_MAYBE_NULL,                            "What went wrong last on the machine; null: nothing" },
 	{ "mail_enabled",   F_BOOL,      F_INPUT | F_FILTER,                      "Whether mail for it is taken; default true" },
 	{ "managed",        F_BOOL,      F_FILTER | F_LOCAL,                                "False while Postern only knows of it (imported) and changes nothing on the machine" },
+	{ "website",        F_BOOL,      F_CREATE | F_WRITEONLY,                  "Whether it gets a website; default: the setting domain_websites, which is on" },
+	{ "job_id",         F_UUID,      F_MAYBE_NULL,                            "Job that works on its website, or did last" },
 	{ "created_at",     F_TIMESTAMP, F_SORT,                                  "When it was created" },
 	{ "updated_at",     F_TIMESTAMP, F_SORT,                                  "When it last changed" },
 	{ 0 }
 };
 
+/* What the settings say of websites, the database does not know. */
+static int default_website(struct request *r, struct json_object *body)
+{
+	const struct config *c = request_config(r);
+
+	if (!json_object_object_get_ex(body, "website", NULL))
+		json_object_object_add(body, "website", json_object_new_boolean(c->domain_websites));
+	json_object_object_add(body, "_web_server", json_object_new_string(c->default_web_server));
+	return 0;
+}
+
 static const struct route routes[] = {
 	/* method   path               operation           scope             role      bucket     audit               does */
 	{ M_GET,    "",                "listDomains",      "domains:read",   VIEWER,   RATE_CALL, "domain.list",      LIST,                "List domains" },
-	{ M_POST,   "",                "createDomain",     "domains:write",  CUSTOMER, RATE_CALL, "domain.create",    CREATE,              "Create a domain" },
+	{ M_POST,   "",                "createDomain",     "domains:write",  CUSTOMER, RATE_CALL, "domain.create",    CREATE,              "Create a domain, and its website", .prepare = default_website },
 	{ M_GET,    "/{id}",           "getDomain",        "domains:read",   VIEWER,   RATE_CALL, "domain.read",      GET,                 "Show a domain" },
 	{ M_PUT,    "/{id}",           "replaceDomain",    "domains:write",  CUSTOMER, RATE_CALL, "domain.update",    REPLACE,             "Replace a domain's settings" },
 	{ M_PATCH,  "/{id}",           "changeDomain",     "domains:write",  CUSTOMER, RATE_CALL, "domain.update",    PATCH,               "Change a domain" },
-	{ M_DELETE, "/{id}",           "deleteDomain",     "domains:delete", CUSTOMER, RATE_CALL, "domain.delete",    DELETE,              "Delete a domain" },
+	{ M_DELETE, "/{id}",           "deleteDomain",     "domains:delete", CUSTOMER, RATE_CALL, "domain.delete",    DELETE,              "Delete a domain, and its website; files stay" },
 	{ M_POST,   "/{id}/suspend",   "suspendDomain",    "domains:write",  CUSTOMER, RATE_CALL, "domain.suspend",   ACTION("suspend"),   "Suspend a domain" },
 	{ M_POST,   "/{id}/unsuspend", "unsuspendDomain",  "domains:write",  CUSTOMER, RATE_CALL, "domain.unsuspend", ACTION("unsuspend"), "Put a suspended domain back into service" },
 	{ 0 }

@@ -5,6 +5,7 @@ SET LOCAL ROLE postern_owner;
 
 CREATE VIEW accounts.item AS
 SELECT a.id, a.name, a.username, a.email, a.home, a.max_domains, a.max_mailboxes, a.max_databases, a.max_disk_mb,
+       ARRAY(SELECT p.port FROM postern.account_ports p WHERE p.account_id = a.id ORDER BY 1) AS ports,
        (SELECT count(*) FROM postern.domains d WHERE d.account_id = a.id) AS domains,
        (SELECT count(*) FROM postern.mailboxes m WHERE m.account_id = a.id) AS mailboxes,
        (SELECT count(*) FROM postern.databases b WHERE b.account_id = a.id) AS databases,
@@ -27,6 +28,7 @@ BEGIN
 		(b ->> 'max_databases')::int, (b ->> 'max_disk_mb')::bigint, coalesce((b ->> 'managed')::boolean, true),
 		CASE WHEN coalesce((b ->> 'managed')::boolean, true) THEN 'pending' ELSE 'active' END)
 	RETURNING id INTO v_id;
+	PERFORM accounts.set_ports(v_id, b);
 	IF coalesce((b ->> 'managed')::boolean, true) THEN
 		UPDATE postern.accounts SET job_id = gate.work(c, v_id, 'account.create', 'accounts', v_id::text) WHERE id = v_id;
 	END IF;
@@ -46,7 +48,33 @@ BEGIN
 		max_disk_mb = gate.given(b, 'max_disk_mb', a.max_disk_mb),
 		version = a.version + 1, updated_at = postern.clock()
 	WHERE a.id = o::bigint;
+	PERFORM accounts.set_ports(o::bigint, b);
 	RETURN ROW(o, NULL)::postern.done;
+END $$;
+
+-- A port belongs to one account. One that a website still uses stays.
+CREATE FUNCTION accounts.set_ports(p_id bigint, b jsonb) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+	v_ports int[] := ARRAY(SELECT DISTINCT x::int FROM jsonb_array_elements_text(b -> 'ports') x ORDER BY 1);
+	v_used text := (SELECT string_agg(d.domain, ', ' ORDER BY d.domain) FROM postern.websites w JOIN postern.domains d ON d.id = w.domain_id
+		JOIN postern.account_ports p ON p.account_id = w.account_id AND w.proxy_target = 'http://127.0.0.1:' || p.port
+		WHERE w.account_id = p_id AND w.runtime = 'proxy' AND p.port <> ALL (v_ports));
+BEGIN
+	IF NOT b ? 'ports' THEN
+		RETURN;
+	ELSIF v_ports[1] < 1024 THEN
+		PERFORM gate.invalid('ports', 'must be 1024 or above; the system''s own programs are below');
+	ELSIF v_used IS NOT NULL THEN
+		PERFORM gate.fail(409, format('websites are still handed on to a port that is left out: %s', v_used), jsonb_build_object('ports', 'are in use'));
+	END IF;
+	DELETE FROM postern.account_ports p WHERE p.account_id = p_id AND p.port <> ALL (v_ports);
+	BEGIN
+		INSERT INTO postern.account_ports (port, account_id)
+		SELECT x, p_id FROM unnest(v_ports) x WHERE NOT EXISTS (SELECT FROM postern.account_ports p WHERE p.port = x AND p.account_id = p_id);
+	EXCEPTION WHEN unique_violation THEN
+		PERFORM gate.fail(409, 'a port belongs to another account', jsonb_build_object('ports', 'one of them belongs to another account'));
+	END;
 END $$;
 
 -- Its tokens are refused from the next request on: the gate reads the account's state each time. The machine follows.
@@ -56,6 +84,7 @@ BEGIN
 	-- also one whose user is still to be made, or could not be
 	UPDATE postern.accounts a SET status = 'active' WHERE a.id = o::bigint AND a.status IN ('pending', 'error');
 	PERFORM gate.set_status('postern.accounts', 'account', o, 'active', 'suspended');
+	PERFORM websites.follow(c, w.id) FROM postern.websites w WHERE w.account_id = o::bigint;
 	UPDATE postern.accounts a SET job_id = gate.work(c, a.id, 'account.suspend', 'accounts', o) WHERE a.id = o::bigint AND a.managed;
 	PERFORM databases.account_changed(c, o::bigint);
 	RETURN ROW(o, NULL)::postern.done;
@@ -64,6 +93,7 @@ CREATE FUNCTION accounts.unsuspend(c postern.caller, o text, b jsonb) RETURNS po
 LANGUAGE plpgsql AS $$
 BEGIN
 	PERFORM gate.set_status('postern.accounts', 'account', o, 'suspended', 'active');
+	PERFORM websites.follow(c, w.id) FROM postern.websites w WHERE w.account_id = o::bigint;
 	UPDATE postern.accounts a SET job_id = gate.work(c, a.id, 'account.unsuspend', 'accounts', o) WHERE a.id = o::bigint AND a.managed;
 	PERFORM databases.account_changed(c, o::bigint);
 	RETURN ROW(o, NULL)::postern.done;
@@ -123,8 +153,10 @@ BEGIN
 	PERFORM mailboxes.remove(c, m.id) FROM postern.mailboxes m WHERE m.account_id = v_id;
 	DELETE FROM postern.forwarders WHERE account_id = v_id;
 	-- by jobs that come before the account's
+	PERFORM websites.follow(c, w.id, 'website.remove') FROM postern.websites w WHERE w.account_id = v_id ORDER BY w.id;
 	PERFORM databases.remove(c, d.id) FROM postern.databases d WHERE d.account_id = v_id ORDER BY d.id;
-	IF v_databases = 0 AND NOT (SELECT a.managed FROM postern.accounts a WHERE a.id = v_id) THEN
+	IF v_databases = 0 AND NOT EXISTS (SELECT FROM postern.websites w WHERE w.account_id = v_id)
+	   AND NOT (SELECT a.managed FROM postern.accounts a WHERE a.id = v_id) THEN
 		PERFORM accounts.forget(v_id); -- nothing on the machine is ours
 		RETURN ROW(o, NULL)::postern.done;
 	END IF;
@@ -138,6 +170,8 @@ END $$;
 CREATE FUNCTION accounts.forget(p_id bigint) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
+	DELETE FROM postern.websites WHERE account_id = p_id;
+	DELETE FROM postern.account_ports WHERE account_id = p_id;
 	DELETE FROM postern.domains WHERE account_id = p_id;
 	DELETE FROM postern.domain_names WHERE account_id = p_id;
 	DELETE FROM postern.accounts WHERE id = p_id;

@@ -5,7 +5,7 @@ SET LOCAL ROLE postern_owner;
 
 CREATE VIEW domains.item AS
 SELECT d.id, d.domain, d.domain AS domain_unicode, d.account_id, a.username AS account,
-       d.type, d.document_root, d.ssl_status, d.status, d.last_error, d.mail_enabled, d.managed, d.created_at, d.updated_at,
+       d.type, d.document_root, d.ssl_status, d.status, d.last_error, d.mail_enabled, d.managed, d.job_id, d.created_at, d.updated_at,
        d.version, d.account_id AS tenant, d.shown
 FROM postern.domains d LEFT JOIN postern.accounts a ON a.id = d.account_id;
 
@@ -25,10 +25,10 @@ CREATE FUNCTION domains."create"(c postern.caller, o text, b jsonb) RETURNS post
 LANGUAGE plpgsql AS $$
 DECLARE
 	a postern.accounts;
-	v_id bigint;
 	v_domain text := b ->> 'domain';
 	v_type text := b ->> 'type';
 	v_root text;
+	made postern.domains;
 BEGIN
 	SELECT * INTO a FROM postern.accounts x WHERE x.id = coalesce(users.account_of(c, b), c.account_id) FOR UPDATE;
 	IF NOT FOUND THEN
@@ -54,11 +54,14 @@ BEGIN
 		INSERT INTO postern.domains (account_id, domain, type, document_root, mail_enabled, managed, ssl_status)
 		VALUES (a.id, v_domain, v_type, v_root, coalesce((b ->> 'mail_enabled')::boolean, true),
 			coalesce((b ->> 'managed')::boolean, true), coalesce(b ->> 'ssl_status', 'none'))
-		RETURNING id INTO v_id;
+		RETURNING * INTO made;
 	EXCEPTION WHEN unique_violation THEN -- somebody else claimed it at the same moment
 		PERFORM gate.fail(409, 'this domain is taken', jsonb_build_object('domain', 'is taken'));
 	END;
-	RETURN ROW(v_id, NULL)::postern.done;
+	IF made.managed AND coalesce((b ->> 'website')::boolean, false) THEN
+		UPDATE postern.domains x SET job_id = (websites.add(c, made, jsonb_build_object('_web_server', b -> '_web_server'))).job_id WHERE x.id = made.id;
+	END IF;
+	RETURN ROW(made.id, NULL)::postern.done;
 END $$;
 
 -- One primary an account; a subdomain needs its parent there.
@@ -92,6 +95,9 @@ DECLARE
 BEGIN
 	SELECT * INTO d FROM postern.domains WHERE id = o::bigint;
 	SELECT * INTO a FROM postern.accounts WHERE id = d.account_id FOR SHARE;
+	IF d.status = 'deleting' THEN
+		PERFORM gate.fail(409, 'the domain is being deleted');
+	END IF;
 	v_type := gate.given(b, 'type', d.type);
 	v_root := coalesce(gate.given(b, 'document_root', d.document_root),
 		a.home || CASE v_type WHEN 'primary' THEN '/public_html' ELSE '/' || d.domain END);
@@ -105,13 +111,24 @@ BEGIN
 		mail_enabled = gate.given(b, 'mail_enabled', d.mail_enabled),
 		version = d.version + 1, updated_at = postern.clock()
 	WHERE id = d.id;
+	IF v_root <> d.document_root AND EXISTS (SELECT FROM postern.websites w WHERE w.domain_id = d.id AND w.document_root IS NULL) THEN
+		PERFORM websites.follow_domain(c, d.id);
+	END IF;
 	RETURN ROW(o, NULL)::postern.done;
 END $$;
 
+-- Its website follows.
+CREATE FUNCTION domains.set_status(c postern.caller, o text, p_from text, p_to text) RETURNS postern.done
+LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM gate.set_status('postern.domains', 'domain', o, p_from, p_to);
+	PERFORM websites.follow_domain(c, o::bigint);
+	RETURN ROW(o, NULL)::postern.done;
+END $$;
 CREATE FUNCTION domains.suspend(c postern.caller, o text, b jsonb) RETURNS postern.done
-LANGUAGE sql AS $$ SELECT gate.set_status('postern.domains', 'domain', o, 'active', 'suspended') $$;
+LANGUAGE sql AS $$ SELECT domains.set_status(c, o, 'active', 'suspended') $$;
 CREATE FUNCTION domains.unsuspend(c postern.caller, o text, b jsonb) RETURNS postern.done
-LANGUAGE sql AS $$ SELECT gate.set_status('postern.domains', 'domain', o, 'suspended', 'active') $$;
+LANGUAGE sql AS $$ SELECT domains.set_status(c, o, 'suspended', 'active') $$;
 
 -- What a domain still has goes with it only when asked for (?cascade=true); else the answer lists it.
 CREATE FUNCTION domains."delete"(c postern.caller, o text, b jsonb) RETURNS postern.done
@@ -124,6 +141,9 @@ DECLARE
 	v_forwarders text[];
 BEGIN
 	SELECT * INTO d FROM postern.domains WHERE id = o::bigint;
+	IF d.status = 'deleting' THEN
+		PERFORM gate.fail(409, 'the domain is being deleted already');
+	END IF;
 	SELECT array_agg(x.id), coalesce(array_agg(x.domain ORDER BY x.domain) FILTER (WHERE x.id <> d.id), '{}') INTO v_all, v_below
 	FROM postern.domains x
 	WHERE x.account_id = d.account_id AND (x.id = d.id OR (x.type = 'subdomain' AND x.domain LIKE '%.' || d.domain));
@@ -140,12 +160,23 @@ BEGIN
 	END IF;
 	PERFORM mailboxes.remove(c, m.id) FROM postern.mailboxes m WHERE m.account_id = d.account_id AND m.domain_id = ANY (v_all);
 	DELETE FROM postern.forwarders f WHERE f.account_id = d.account_id AND f.domain_id = ANY (v_all);
-	WITH gone AS (
-		DELETE FROM postern.domains x WHERE x.account_id = d.account_id AND x.id = ANY (v_all) RETURNING x.domain
-	)
-	DELETE FROM postern.domain_names n USING gone WHERE n.account_id = d.account_id AND n.domain = gone.domain;
+	UPDATE postern.domains x SET status = 'deleting', version = x.version + 1, updated_at = postern.clock()
+	WHERE x.account_id = d.account_id AND x.id = ANY (v_all);
+	-- one that has a website goes when that is gone; the domain's own is the last, so its job is the answer
+	PERFORM websites.follow_domain(c, x.id, 'website.remove') FROM (SELECT y.id FROM unnest(v_all) y (id) ORDER BY y.id = d.id, y.id) x;
+	PERFORM domains.finish_delete(x.id) FROM unnest(v_all) x (id);
 	RETURN ROW(o, NULL)::postern.done;
 END $$;
+
+-- A domain that is being deleted goes, with its name, as soon as it has no website.
+CREATE FUNCTION domains.finish_delete(p_id bigint) RETURNS void
+LANGUAGE sql AS $$
+	WITH gone AS (
+		DELETE FROM postern.domains x WHERE x.id = p_id AND x.status = 'deleting'
+		AND NOT EXISTS (SELECT FROM postern.websites w WHERE w.domain_id = x.id) RETURNING x.account_id, x.domain
+	)
+	DELETE FROM postern.domain_names n USING gone WHERE n.account_id = gone.account_id AND n.domain = gone.domain
+$$;
 
 RESET ROLE;
 ALTER FUNCTION domains.held_elsewhere(text, bigint) OWNER TO postern_gate;

@@ -12,7 +12,7 @@ import { fcgi, socketOf } from './fastcgi.mjs';
 import { startStack } from './harness.mjs';
 
 const rank = { viewer: 1, customer: 2, admin: 3 };
-let s, operations, mailed, own, other, viewer, customer, stamp;
+let s, operations, mailed, unserved, own, other, viewer, customer, stamp;
 
 // How an object is made that an operation may work on, in the account `own`. Answers its id.
 const made = async (resource, body) => {
@@ -39,11 +39,13 @@ const objects = {
 	mailboxes: async () => (await made('mailboxes', { address: `${s.unique('m')}@${await domain()}`, password: 'correct horse' })).id,
 	roles: async (op) => (await made('roles', { name: s.unique('role'), scopes: [op.scope] })).id,
 	tokens: async (op) => (await mint(s, { owner: own.user.username, scopes: [op.scope], expires_at: stamp })).id,
+	websites: async () => (await made('websites', { domain: await domain() })).id,
 	users: async () => (await made('users', { username: s.unique('u'), account: own.username })).id,
 };
 // What must have been done to the object before.
 const state = {
 	unsuspendAccount: 'suspend', unsuspendDatabase: 'suspend', unsuspendDomain: 'suspend', unsuspendForwarder: 'suspend', unsuspendMailbox: 'suspend', unsuspendUser: 'suspend',
+	unsuspendWebsite: 'suspend',
 	deleteToken: 'revoke',
 };
 const bodies = {
@@ -55,13 +57,14 @@ const bodies = {
 	createForwarder: () => ({ address: `${s.unique('f')}@${mailed}`, destinations: ['b@example.net'] }), changeForwarder: () => ({ destinations: ['c@example.net'] }),
 	replaceForwarder: () => ({ destinations: ['d@example.net'] }),
 	createMailbox: () => ({ address: `${s.unique('m')}@${mailed}`, password: 'correct horse' }), changeMailbox: () => ({ quota_mb: 10 }),
+	createWebsite: () => ({ domain: unserved }), changeWebsite: () => ({ https_redirect: true }), replaceWebsite: () => ({ runtime: 'static' }),
 	createRole: (op) => ({ name: s.unique('role'), scopes: [op.scope] }), changeRole: () => ({ description: 'changed' }),
 	replaceRole: (op) => ({ scopes: [op.scope], description: 'replaced' }),
 	createToken: (op) => ({ name: s.unique('new'), scopes: [op.scope] }), changeToken: () => ({ name: s.unique('renamed') }),
 	revokeTokens: () => ({ ids: [randomUUID()] }), rotateToken: () => ({ grace_s: 0 }),
 	createUser: () => ({ username: s.unique('nu') }), changeUser: () => ({ email: 'a@example.org' }), replaceUser: () => ({ email: 'b@example.org', account: own.username }),
 };
-const bodiless = ['Account', 'Database', 'Domain', 'Forwarder', 'Mailbox', 'User'].flatMap((one) => [`suspend${one}`, `unsuspend${one}`])
+const bodiless = ['Account', 'Database', 'Domain', 'Forwarder', 'Mailbox', 'User', 'Website'].flatMap((one) => [`suspend${one}`, `unsuspend${one}`])
 	.concat('cancelJob', 'retryJob', 'revokeToken');
 
 // A path such as ".json" exists in the bare spelling only.
@@ -99,6 +102,7 @@ before(async () => {
 	customer = own.user;
 	s.token = s.mint({ name: 'matrix' }).token;
 	mailed = await domain();
+	unserved = await domain();
 	await s.ask('/api/domains', { token: (await mint(s, { owner: customer.username, scopes: ['domains:read'] })).token }); // a row to read
 	await spread(operations.map((op) => async () => {
 		op.body = bodies[op.operation_id]?.(op);

@@ -18,11 +18,12 @@ const big = { maxBuffer: 256 << 20 };
 // Servers run as postgres where the tests run as root; so does what talks to the database.
 const asServer = asRoot ? ['setpriv', '--reuid=postgres', '--regid=postgres', '--init-groups', '--'] : [];
 
-// Without posternd, so that nothing changes but by what a test does; WORKER: 'yes' has it.
+// Without posternd, so that nothing changes but by what a test does; WORKER: 'yes' has it. Domains get no website by themselves,
+// which would have to be removed before them; SITES: 'yes' gives them one.
 // `tree`: another copy of the sources, whose scripts and SQL are used.
 export async function startStack(name, environment = {}, tree = root) {
 	const dir = path.join(root, build, 'test', web === 'nginx' ? name : `${name}-${web}`);
-	const env = { ...process.env, RUN: dir, WORKER: 'no', ...environment };
+	const env = { ...process.env, RUN: dir, WORKER: 'no', SITES: 'no', ...environment };
 	spawnSync(path.join(tree, 'scripts/stack'), ['stop'], { env, stdio: 'ignore' });
 	if (fs.existsSync(dir))
 		fs.rmSync(fs.realpathSync(dir), { recursive: true, force: true });

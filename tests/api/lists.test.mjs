@@ -21,7 +21,9 @@ before(async () => {
 		INSERT INTO postern.domains (account_id, domain, type, document_root, mail_enabled, status, created_at)
 		SELECT n.account_id, n.domain, 'addon', '/home/x/' || n.domain, i % 2 = 0, CASE WHEN i % 5 = 0 THEN 'suspended' ELSE 'active' END,
 			'2026-01-01'::timestamptz + make_interval(secs => i / 10 * 1.000001)
-		FROM (SELECT *, substr(domain, 2, 4)::int AS i FROM postern.domain_names) n WHERE n.domain LIKE 'd____.example'`);
+		FROM (SELECT *, substr(domain, 2, 4)::int AS i FROM postern.domain_names) n WHERE n.domain LIKE 'd____.example';
+		INSERT INTO postern.websites (account_id, domain_id, web_server, runtime, status)
+		SELECT account_id, id, CASE WHEN id % 3 = 0 THEN 'apache' ELSE 'nginx' END, 'static', status FROM postern.domains WHERE id % 4 = 0`);
 });
 after(() => s?.stop());
 

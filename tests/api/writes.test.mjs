@@ -114,7 +114,13 @@ test('a dry run of every write checks everything, answers 200 and changes nothin
 	const live = s.mint({ scopes: ['domains:read'] }), dead = s.mint({ scopes: ['domains:read'] });
 	await post(`/api/tokens/${dead.id}/revoke`);
 	s.psql(`UPDATE postern.jobs SET status = 'failed', attempts = 1 WHERE id = '${stopped.account.job_id}'`);
+	const site = await domain(), bare = await domain(), still = await domain();
+	for (const one of [site, still])
+		await post('/api/websites', { domain: one.domain });
+	await post(`/api/websites/${still.domain}/suspend`);
 	const good = {
+		createWebsite: { body: { domain: bare.domain } }, replaceWebsite: { id: site.domain, body: { runtime: 'static' } }, changeWebsite: { id: site.domain, body: { https_redirect: true } },
+		deleteWebsite: { id: site.domain }, suspendWebsite: { id: site.domain }, unsuspendWebsite: { id: still.domain },
 		cancelJob: { id: account.account.job_id }, retryJob: { id: stopped.account.job_id },
 		createDomain: { body: { domain: 'dry.example', account: tenant.username } }, replaceDomain: { id: d.id, body: { type: 'alias' } },
 		changeDomain: { id: d.id, body: { mail_enabled: false } }, deleteDomain: { id: d.id }, suspendDomain: { id: d.id },
