@@ -249,7 +249,6 @@ static bool set(struct config *c, const struct setting *s, const char *value, co
 	case DSN:    fits = (!*value && !*s->preset) || (*value && is_dsn(value)); break;
 	case PATH:   fits = *value == '/'; break;
 	case COMMAND: fits = (!*value && !*s->preset) || *value == '/'; break;
-	case COMMAND: fits = *value == '/'; break;
 	case LISTEN: fits = is_listen(value); break;
 	case CHOICE: fits = is_one_of(s->unit, value); break;
 	case PREFIX: fits = is_word(value, 2, 10, ""); break;
