@@ -202,7 +202,7 @@ DECLARE
 	d postern.databases;
 BEGIN
 	IF j.kind = 'database.measure' THEN
-		UPDATE postern.databases x SET size_bytes = (s.value #>> '{}')::bigint
+		UPDATE postern.databases x SET size_bytes = (s.value #>> '{}')::bigint, version = x.version + 1, updated_at = postern.clock()
 		FROM jsonb_each(j.result -> 'sizes') s WHERE x.marker::text = s.key AND x.size_bytes <> (s.value #>> '{}')::bigint;
 		RETURN;
 	END IF;

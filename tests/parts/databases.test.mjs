@@ -1,11 +1,12 @@
 // Databases in real PostgreSQL and real MariaDB: made over the API, used with their own passwords, and nobody else's.
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 
-import { build, root, startStack, until } from '../api/harness.mjs';
+import { build, root, soak, startStack, until } from '../api/harness.mjs';
 
 const engines = ['postgresql', 'mariadb'];
 // What servers, their clients and their patterns read something into, and letters from elsewhere.
@@ -387,18 +388,59 @@ test('a password is in the one answer that shows it, and nowhere else', async ()
 		assert.ok(!seen.includes(verifier) && !logs.includes(verifier) && ![...lines].some((l) => l.includes(verifier)));
 });
 
-test('what a server has against it is the reason, without the statement; what passes is tried again', () => {
-	const fake = path.join(s.dir, 'fake-client'), action = path.join(s.dir, 'app/actions/database.apply');
-	const apply = (error) => {
-		fs.writeFileSync(fake, `#!/bin/sh\nscript=$(cat)\ncase $script in *'CREATE USER'*) printf '%s\\n' "$script" '' '${error}' >&2; exit 1 ;; esac\nprintf '0\\t-\\n0\\t-\\n'\n`, { mode: 0o755 });
-		const data = { engine: 'mariadb', name: 'a_ERROR 2002 ', user: 'a_x', marker: '123e4567-e89b-42d3-a456-426614174000', charset: 'utf8mb4', verifier: `*${'A'.repeat(40)}`, suspended: false };
-		return spawnSync(fs.existsSync(action) ? action : path.join(root, build, 'actions/database.apply'), { input: JSON.stringify({ job: data.marker, kind: 'database.apply', attempt: 1, data }), encoding: 'utf8',
-			env: { PATH: process.env.PATH, POSTERN_CONFIG: path.join(s.dir, 'postern.conf'), POSTERN_MARIADB_COMMAND: fake } });
-	};
-	for (const [error, status] of [['ERROR 1290 (HY000) at line 5: it runs with --read-only', 1], ['ERROR 1205 (HY000) at line 5: Lock wait timeout exceeded', 75], ['ERROR 2002 (HY000): Can no longer connect', 75]]) {
-		const done = apply(error);
-		assert.deepEqual([done.status, JSON.parse(done.stdout.trim().split('\n').pop()).error], [status, `MariaDB: ${error}`]);
+// ---- the actions by themselves ----
+
+const action = (kind) => [path.join(s.dir, 'app'), path.join(root, build)].map((dir) => path.join(dir, 'actions', kind)).find((f) => fs.existsSync(f));
+const given = (kind, data) => JSON.stringify({ job: data.marker, kind, attempt: 1, data });
+const environment = (more = {}) => ({ PATH: process.env.PATH, POSTERN_CONFIG: path.join(s.dir, 'postern.conf'), ...more });
+function act(kind, data, more) {
+	const done = spawnSync(action(kind), { input: given(kind, data), encoding: 'utf8', cwd: '/', env: environment(more) });
+	return { ...done, last: done.stdout.trim() ? JSON.parse(done.stdout.trim().split('\n').pop()) : {} };
+}
+async function killed(kind, data, after_ms) {
+	const child = spawn(action(kind), { cwd: '/', env: environment(), stdio: ['pipe', 'ignore', 'ignore'] });
+	const ended = new Promise((resolve) => child.on('exit', (code, signal) => resolve(signal)));
+	child.stdin.on('error', () => {});
+	child.stdin.end(given(kind, data));
+	setTimeout(() => child.kill('SIGKILL'), after_ms);
+	return ended;
+}
+
+for (const engine of engines)
+	test(`${engine}: killed at any moment and run again, an action leaves what one run would have left`, async () => {
+		const t = await make(a, { name: s.unique('kill'), engine }); // its password's verifier serves them all
+		const data = s.sql(`SELECT engine, name, username AS user, charset, verifier FROM postern.databases WHERE id = ${t.id}`)[0];
+		let kills = 0;
+		for (let i = 0; i < (soak ? 60 : 8); i++) {
+			const name = `${t.name}'${i}`, d = { ...data, name, user: name, marker: randomUUID(), suspended: false };
+			for (const kind of ['database.apply', 'database.remove']) {
+				kills += await killed(kind, d, Math.random() * 120) === 'SIGKILL';
+				const done = await until(() => { // what the killed one had asked of the server may still be under way
+					const run = act(kind, d);
+					return run.status !== 75 && run;
+				}, `${kind} ends`);
+				assert.equal(done.status, 0, done.stdout);
+				if (kind === 'database.apply')
+					use({ engine, name, user: name, password: t.password }, 'CREATE TABLE t (x int)');
+				else
+					refused({ engine, name, user: name, password: t.password });
+			}
+		}
+		assert.ok(kills > 0, 'some were killed');
+		assert.equal(engine === 'mariadb' ? maria(`SELECT COUNT(*) FROM mysql.user WHERE User LIKE '${t.name}%'`) : s.psql(`SELECT count(*) FROM pg_roles WHERE rolname LIKE '${t.name}%'`), '1');
+	});
+
+test('what MariaDB has against it is the reason, without the statement; what passes is tried again; what came in between is not claimed', () => {
+	const fake = path.join(s.dir, 'fake-client'), log = path.join(s.dir, 'fake-log');
+	const data = { engine: 'mariadb', name: 'a_ERROR 2002 ', user: 'a_x', marker: '123e4567-e89b-42d3-a456-426614174000', charset: 'utf8mb4', verifier: `*${'A'.repeat(40)}`, suspended: false };
+	for (const [error, status] of [['ERROR 1290 (HY000) at line 5: it runs with --read-only', 1], ['ERROR 1205 (HY000) at line 5: Lock wait timeout exceeded', 75], ['ERROR 2002 (HY000): Can no longer connect', 75],
+		['ERROR 1396 (HY000) at line 5: Operation CREATE USER failed', 75]]) {
+		fs.writeFileSync(log, '');
+		fs.writeFileSync(fake, `#!/bin/sh\nscript=$(cat)\nprintf '%s\\n' "$script" >>'${log}'\ncase $script in *'CREATE USER'*) printf '%s\\n' "$script" '' '${error}' >&2; exit 1 ;; esac\nprintf '0\\t-\\n0\\t-\\n'\n`, { mode: 0o755 });
+		const done = act('database.apply', data, { POSTERN_MARIADB_COMMAND: fake });
+		assert.deepEqual([done.status, done.last.error], [status, `MariaDB: ${error}`]);
 		assert.ok(!`${done.stdout}${done.stderr}`.includes('AAAA'));
+		assert.equal((fs.readFileSync(log, 'utf8').match(/DELETE FROM postern_owned/g) ?? []).length, error.includes('1396') ? 2 : 0);
 	}
 });
 

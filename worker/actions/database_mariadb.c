@@ -69,19 +69,16 @@ static const char *error_of(struct action *a, const struct command *client)
 	return found ? arena_strndup(a->arena, found, strcspn(found, "\n")) : NULL;
 }
 
-static bool is_passing(const char *error)
+static bool is_one_of(const char *error, const char *const *numbers)
 {
-	/* server and connection not there, gone, full or stopping; waited too long for a lock; deadlock */
-	static const char *const numbers[] = { "2002", "2003", "2006", "2013", "1040", "1053", "1205", "1213", NULL };
-
-	for (int i = 0; numbers[i]; i++)
-		if (strncmp(error + strlen("ERROR "), numbers[i], 4) == 0)
+	for (; error && *numbers; numbers++)
+		if (strncmp(error + strlen("ERROR "), *numbers, 4) == 0)
 			return true;
 	return false;
 }
 
-/* Run statements, one a line; they stop at the first that fails. Returns what they gave. */
-static const char *run(struct action *a, struct buf *script)
+/* Run statements, one a line; they stop at the first that fails, with *error then. Returns what they gave. */
+static const char *try(struct action *a, struct buf *script, const char **error)
 {
 	struct command client = { .argv = { NULL } };
 	size_t n = 0;
@@ -102,15 +99,33 @@ static const char *run(struct action *a, struct buf *script)
 		action_fail("a statement is too long");
 	client.input = script->data;
 	client.input_len = script->len;
+	*error = NULL;
 	if (!command_run(a, &client)) {
-		const char *why = error_of(a, &client);
-
-		if (why && is_passing(why))
-			action_retry("MariaDB: %s", why);
-		action_fail("MariaDB: %s", why ? why : arena_printf(a->arena, "mariadb_command ended with exit code %d; does it run the client?", client.status));
+		*error = error_of(a, &client);
+		if (!*error)
+			action_fail("mariadb_command ended with exit code %d; does it run the client?", client.status);
 	}
 	buf_free(script);
 	return client.output;
+}
+
+static _Noreturn void give_up(const char *error)
+{
+	/* server and connection not there, gone, full or stopping; waited too long for a lock; deadlock */
+	static const char *const passing[] = { "2002", "2003", "2006", "2013", "1040", "1053", "1205", "1213", NULL };
+
+	if (is_one_of(error, passing))
+		action_retry("MariaDB: %s", error);
+	action_fail("MariaDB: %s", error);
+}
+
+static const char *run(struct action *a, struct buf *script)
+{
+	const char *error, *output = try(a, script, &error);
+
+	if (error)
+		give_up(error);
+	return output;
 }
 
 static struct buf begin(void)
@@ -171,10 +186,27 @@ static void add_claim(struct action *a, struct buf *script, const char *what, co
 
 /* ---- what is to be there ---- */
 
+/* What was not there a moment ago and is now, was made by somebody else: it is not claimed. */
+static _Noreturn void not_applied(struct action *a, const struct database *d, struct state s, const char *error)
+{
+	static const char *const exists[] = { "1007", "1396", NULL };
+	struct buf script = begin();
+
+	if (!is_one_of(error, exists))
+		give_up(error);
+	if (s.user == ABSENT)
+		buf_printf(&script, "DELETE FROM postern_owned.objects WHERE marker = '%s' AND what = 'user';\n", d->marker);
+	if (s.database == ABSENT)
+		buf_printf(&script, "DELETE FROM postern_owned.objects WHERE marker = '%s' AND what = 'database';\n", d->marker);
+	run(a, &script);
+	action_retry("MariaDB: %s", error);
+}
+
 static void apply(struct action *a, const struct database *d)
 {
 	struct state s = look(a, d);
 	const char *name = name_of(a, d->name), *user = user_of(a, d);
+	const char *output, *error;
 	struct json_object *result;
 	struct buf script = begin();
 
@@ -197,8 +229,11 @@ static void apply(struct action *a, const struct database *d)
 	buf_printf(&script, "SELECT COALESCE(SUM(DATA_LENGTH + INDEX_LENGTH), 0) FROM information_schema.TABLES WHERE BINARY TABLE_SCHEMA = %s;\n",
 	           literal(a, d->name));
 	action_progress(30, "creating what is not there yet");
+	output = try(a, &script, &error);
+	if (error)
+		not_applied(a, d, s, error);
 	result = json_object_new_object();
-	json_object_object_add(result, "size_bytes", json_object_new_int64(strtoll(run(a, &script), NULL, 10)));
+	json_object_object_add(result, "size_bytes", json_object_new_int64(strtoll(output, NULL, 10)));
 	action_result(result);
 }
 

@@ -40,12 +40,13 @@ static _Noreturn void give_up(struct action *a, PGconn *c, const PGresult *r)
 	const char *said = r ? PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY) : NULL;
 	const char *more = r ? PQresultErrorField(r, PG_DIAG_MESSAGE_DETAIL) : NULL;
 	const char *text = arena_printf(a->arena, "%s%s%s", said ? said : on_one_line(a, PQerrorMessage(c)), more ? ": " : "", more ? more : "");
-	static const char *const passing[] = { "08", "40", "53", "55", "57", NULL };
+	/* the last three: it is there by now, and the next look will tell whose it is */
+	static const char *const passing[] = { "08", "40", "53", "55", "57", "42710", "42P04", "23505", NULL };
 
 	if (!state)
 		action_retry("PostgreSQL: %s", text);
 	for (int i = 0; passing[i]; i++)
-		if (strncmp(state, passing[i], 2) == 0)
+		if (strncmp(state, passing[i], strlen(passing[i])) == 0)
 			action_retry("PostgreSQL: %s", text);
 	action_fail("PostgreSQL: %s", text);
 }
