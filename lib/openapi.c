@@ -418,13 +418,11 @@ static void data_schema(struct buf *b, const struct resource *resource, const st
 		literal(b, "'type':'object'");
 	} else if (t->does == DO_DELETE) {
 		component(resource->one, shape == PLAIN ? "Result" : "", name);
-		if (shape == PLAIN) {
-			literal(b, "'type':'object','required':['dry_run'],'properties':{'dry_run':{'const':true}}");
-		} else {
-			literal(b, "'anyOf':[{'type':'null'},{");
-			reference(b, "schemas", "", name);
-			buf_str(b, "}]");
-		}
+		/* of a dry run: the object as a job would find it, or nothing */
+		literal(b, shape == PLAIN ? "'anyOf':[{'type':'object','required':['dry_run'],'properties':{'dry_run':{'const':true}}},{"
+		                          : "'anyOf':[{'type':'null'},{");
+		reference(b, "schemas", "", name);
+		buf_str(b, "}]");
 	} else if (t->once) {
 		component(t->operation_id, dry && t->does == DO_CREATE ? "DryRun" : "Result", name);
 		reference(b, "schemas", "", name);
@@ -448,7 +446,8 @@ static void resource_schemas(struct buf *b, const struct resource *resource)
 	for (const struct route *t = resource->routes; t->path; t++) {
 		rows |= t->does != DO_CALL && !t->document && !t->output;
 		lists |= t->does == DO_LIST;
-		writes |= t->does == DO_CREATE || t->does == DO_REPLACE || t->does == DO_PATCH || t->does == DO_ACTION;
+		writes |= t->does == DO_CREATE || t->does == DO_REPLACE || t->does == DO_PATCH || t->does == DO_ACTION ||
+		          t->does == DO_DELETE;
 	}
 	if (rows) {
 		begin(b, one);
