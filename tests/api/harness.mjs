@@ -14,6 +14,8 @@ export const soak = process.env.SOAK === '1';
 export const web = process.env.WEB ?? 'nginx';
 const run = promisify(execFile);
 const asRoot = process.getuid() === 0;
+// For tests of what is started as root only: they are listed as not run.
+export const needsRoot = asRoot ? false : 'not run: these servers start as root only';
 const big = { maxBuffer: 256 << 20 };
 // Servers run as postgres where the tests run as root; so does what talks to the database.
 const asServer = asRoot ? ['setpriv', '--reuid=postgres', '--regid=postgres', '--init-groups', '--'] : [];
@@ -47,6 +49,7 @@ class Stack {
 		this.env = env;
 		const read = Object.fromEntries(fs.readFileSync(path.join(dir, 'env'), 'utf8').trim().split('\n').map((l) => l.split(/=(.*)/s)));
 		this.url = read.POSTERN_URL;
+		this.told = read; // what parts say, too
 		this.token = read.POSTERN_TOKEN; // the administrator's, bound to no account, 6,000 a minute
 		this.names = 0;
 	}
