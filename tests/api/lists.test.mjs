@@ -23,7 +23,14 @@ before(async () => {
 			'2026-01-01'::timestamptz + make_interval(secs => i / 10 * 1.000001)
 		FROM (SELECT *, substr(domain, 2, 4)::int AS i FROM postern.domain_names) n WHERE n.domain LIKE 'd____.example';
 		INSERT INTO postern.websites (account_id, domain_id, web_server, runtime, status)
-		SELECT account_id, id, CASE WHEN id % 3 = 0 THEN 'apache' ELSE 'nginx' END, 'static', status FROM postern.domains WHERE id % 4 = 0`);
+		SELECT account_id, id, CASE WHEN id % 3 = 0 THEN 'apache' ELSE 'nginx' END, 'static', status FROM postern.domains WHERE id % 4 = 0;
+		INSERT INTO postern.mailboxes (account_id, domain_id, address, password, quota_mb, status)
+		SELECT account_id, id, 'a@' || domain, '{BLF-CRYPT}$2b$x', id, status FROM postern.domains WHERE id % 50 = 0;
+		INSERT INTO postern.forwarders (account_id, domain_id, address, destinations)
+		SELECT account_id, id, '@' || domain, '{b@example.net}' FROM postern.domains WHERE id % 50 = 0;
+		INSERT INTO postern.databases (account_id, engine, name, username, charset, verifier, size_bytes)
+		SELECT ${accounts[0].id}, 'postgresql', 'l_' || i, 'l_' || i, 'UTF8', 'x', i / 2 FROM generate_series(1, 9) i;
+		SELECT work.sequence(100000)`);
 });
 after(() => s?.stop());
 
