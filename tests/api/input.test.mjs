@@ -174,6 +174,8 @@ test('a value of a wrong type, or beyond its bounds, is refused by the name of i
 		text: [...text, 'a\u0007b', 'a\u007fb'], enum: [...text, '', 'nope', 'NONE', ' '], name: [...text, '', 'a b', 'a.b', 'é', 'x'.repeat(51)],
 		slug: [...text, '', 'A', '1a', 'a b', 'x'.repeat(51)], username: [...text, '', 'A', '1a', 'a b', '../x', 'x'.repeat(33)],
 		hostname: [...text, '', 'a..b', 'a', 'a_b.example', '-a.example', '*.example.org'], email: [...text, '', 'x', '@x.example', 'x@', 'x@y', 'a b@x.example', 'a@b@x.example', `${'x'.repeat(65)}@x.example`],
+		mailbox: [...text, '', 'x', 'x@', 'x@y', 'a b@x.example', 'a@b@x.example', `${'x'.repeat(65)}@x.example`],
+		email_list: ['a@x.example', 5, {}, [5], [null], [''], ['x'], ['a b@x.example'], [['a@x.example']], Array(101).fill('a@x.example')],
 		path: [...text, '', 'x', '/a/../b', '/a//b', '/a/./b', '/a\u0001', '/a\nb', `/${'x'.repeat(600)}`],
 		timestamp: [...text, '', 'x', '2027-01-01', '2027-02-30T00:00:00Z', '2027-01-01T25:00:00Z', '2027-01-01 00:00:00', '2027-01-01T00:00:00'],
 		date: [...text, '', 'x', '2025-02-30', '2027-13-01', '27-01-01', '2027-1-1', '2027-01-01T00:00:00Z'],
