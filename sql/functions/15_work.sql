@@ -98,9 +98,14 @@ BEGIN
 		END IF;
 		v_task := work.function_of(j.resource, 'task', 'postern.jobs');
 		v_doc := j.input;
-		IF v_task IS NOT NULL THEN
-			EXECUTE format('SELECT %s($1)', v_task) INTO v_doc USING j;
-		END IF;
+		BEGIN
+			IF v_task IS NOT NULL THEN
+				EXECUTE format('SELECT %s($1)', v_task) INTO v_doc USING j;
+			END IF;
+		EXCEPTION WHEN OTHERS THEN -- it says why this cannot be done; the others' turn comes
+			PERFORM work.close(j, 'failed', SQLERRM, NULL, NULL);
+			CONTINUE;
+		END;
 		IF v_doc IS NULL THEN
 			UPDATE postern.jobs x SET message = 'nothing to do: the object is gone' WHERE x.id = j.id;
 			PERFORM work.close(j, 'succeeded', NULL, NULL, NULL);

@@ -101,10 +101,19 @@ END $$;
 
 -- What posternd's action is told, and what becomes of the account then. A suspended one stays so whatever the machine says.
 CREATE FUNCTION accounts.task(j postern.jobs) RETURNS jsonb
-LANGUAGE sql STABLE AS $$
-	SELECT jsonb_build_object('username', a.username, 'home', a.home, 'purge', coalesce((j.input ->> 'purge')::boolean, false))
-	FROM postern.accounts a WHERE a.id = j.object_id::bigint AND a.managed
-$$;
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+	v_id bigint := j.object_id::bigint;
+	v_websites bigint := (SELECT count(*) FROM postern.websites WHERE account_id = v_id);
+	v_databases bigint := (SELECT count(*) FROM postern.databases WHERE account_id = v_id);
+BEGIN
+	IF j.kind = 'account.delete' AND v_websites + v_databases > 0 THEN
+		RAISE EXCEPTION '% could not be removed; see their last_error, delete them, then retry this job',
+			gate.counted('{websites, databases}', ARRAY[v_websites, v_databases]);
+	END IF;
+	RETURN (SELECT jsonb_build_object('username', a.username, 'home', a.home, 'purge', coalesce((j.input ->> 'purge')::boolean, false))
+		FROM postern.accounts a WHERE a.id = v_id AND (a.managed OR j.kind = 'account.delete'));
+END $$;
 CREATE FUNCTION accounts.settled(j postern.jobs) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE

@@ -140,7 +140,13 @@ class Stack {
 		} catch {
 			return;
 		}
-		const gone = () => !fs.existsSync(`/proc/${pid}`) || / Z /.test(fs.readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/.*\)/, ''));
+		const gone = () => {
+			try {
+				return fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8') === ''; // a zombie has none
+			} catch {
+				return true;
+			}
+		};
 		await until(gone, `worker ${pid} ends`);
 	}
 	startWorker() {

@@ -31,7 +31,13 @@ const account = async (id) => (await s.ask(`/api/accounts/${id}`)).json;
 const post = (at, body) => s.ask(at, { method: 'POST', body });
 const types = (id) => s.sql(`SELECT type FROM postern.events WHERE object_id = '${id}' ORDER BY place`).map((e) => e.type);
 const trace = (name) => (fs.existsSync(path.join(state, name)) ? fs.readFileSync(path.join(state, name), 'utf8').trim().split('\n') : []);
-const alive = (pid) => fs.existsSync(`/proc/${pid}`) && fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8') !== '';
+const alive = (pid) => {
+	try {
+		return fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8') !== ''; // a zombie has none
+	} catch {
+		return false;
+	}
+};
 // Until `fifo` is written to, whoever reads it waits: an action is held without sleeping.
 const hold = (name) => {
 	const file = path.join(state, name);
@@ -285,4 +291,22 @@ test('kill -9 of the worker at any moment loses no job, overlaps no attempts and
 	assert.ok(trace('attempts').length >= count);
 	assert.deepEqual(fs.readdirSync(path.join(s.dir, 'worker/jobs')), [], 'no lock is left');
 	assert.equal(s.sql(`SELECT count(*)::int AS n FROM postern.jobs WHERE leased_by IS NOT NULL`)[0].n, 0);
+	for (const kind of ['create', 'suspend', 'unsuspend'])
+		fs.rmSync(path.join(s.dir, 'actions', `account.${kind}`));
+});
+
+test('an account whose database could not be removed stays, says so, and goes when that is done', async () => {
+	const made = await create({}, { Prefer: 'wait=20' });
+	s.psql(`INSERT INTO postern.databases (account_id, engine, name, username, charset, verifier) VALUES (${made.id}, 'postgresql', '${made.username}_x', '${made.username}_x', 'UTF8', 'x')`);
+	s.replaceAction('database.remove', `echo '{"error":"somebody is connected"}'; exit 1`);
+	const { json: asked } = await s.ask(`/api/accounts/${made.id}?cascade=true`, { method: 'DELETE', headers: { Prefer: 'wait=20' } });
+	assert.equal(asked.status, 'failed');
+	assert.match(asked.error, /1 databases could not be removed/);
+	assert.ok(fs.existsSync(made.home));
+	const stays = await account(made.id);
+	assert.deepEqual([stays.status, /could not be removed/.test(stays.last_error)], ['error', true]);
+	s.replaceAction('database.remove', 'true');
+	const again = await s.ask(`/api/accounts/${made.id}?cascade=true`, { method: 'DELETE', headers: { Prefer: 'wait=20' } });
+	assert.equal(again.json.status, 'succeeded', again.text);
+	assert.equal((await s.ask(`/api/accounts/${made.id}`)).status, 404);
 });
