@@ -1,14 +1,13 @@
 // Websites: what the API says of them is what real nginx and real Apache answer.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import fs from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
 import path from 'node:path';
-import { execFileSync } from 'node:child_process';
 import { after, before, test } from 'node:test';
 
-import { root, startStack, until, web } from '../api/harness.mjs';
+import { startStack, until } from '../api/harness.mjs';
 
 let s;
 const asRoot = process.getuid() === 0;
