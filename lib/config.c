@@ -130,6 +130,23 @@ static const struct setting settings[] = {
 	  "Folder of the templates that come with Postern, such as nginx/site.conf.in", AT(templates_dir) },
 	{ "local_templates_dir", PATH, "", 0, 0, "/etc/postern/templates",
 	  "Folder of the administrator's own templates, which go before those of the same name", AT(local_templates_dir) },
+	{ "pg_dump_command", COMMAND, "", 0, 0, "/usr/bin/pg_dump",
+	  "The program that dumps databases of PostgreSQL, at least as new as the server", AT(pg_dump_command) },
+	{ "pg_restore_command", COMMAND, "", 0, 0, "/usr/bin/pg_restore",
+	  "The program that reads such dumps", AT(pg_restore_command) },
+	{ "mariadb_dump_command", PATH, "", 0, 0, "/usr/bin/mariadb-dump",
+	  "The program that dumps databases of MariaDB, called with the options of mariadb_command", AT(mariadb_dump_command) },
+	{ "backup_engine", COMMAND, "", 0, 0, "/usr/bin/restic",
+	  "The program that keeps backups: restic, with words in front of it (nice) or after it as wanted", AT(backup_engine) },
+	{ "backup_repository", PATH, "", 0, 0, "/var/lib/postern/backups",
+	  "Folder of the backups' repository, made when the first one is", AT(backup_repository) },
+	{ "backup_password_file", PATH, "", 0, 0, "/var/lib/postern/backups.password",
+	  "The password that the repository is encrypted with, made with it; keep a copy elsewhere: without it no backup can be read",
+	  AT(backup_password_file) },
+	{ "backup_keep_last", NUMBER, "", 1, 1000, "7",
+	  "Backups of each kind that are kept of an account that does not say otherwise", AT(backup_keep_last) },
+	{ "backup_every_h", NUMBER, "hours", 0, 8760, "0",
+	  "Make a full backup of every account this often; 0: only when asked to", AT(backup_every_h) },
 };
 #define SETTINGS (sizeof settings / sizeof *settings)
 

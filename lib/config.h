@@ -55,6 +55,14 @@ struct config {
 	char *ssl_dir;           /* <domain>/fullchain.pem and privkey.pem, default /etc/postern/ssl */
 	char *templates_dir;     /* default <datadir>: nginx/site.conf.in, apache/site.conf.in */
 	char *local_templates_dir; /* goes before it, default /etc/postern/templates */
+	char *pg_dump_command;   /* default /usr/bin/pg_dump */
+	char *pg_restore_command; /* default /usr/bin/pg_restore */
+	char *mariadb_dump_command; /* default /usr/bin/mariadb-dump */
+	char *backup_engine;     /* command, default /usr/bin/restic */
+	char *backup_repository; /* default /var/lib/postern/backups */
+	char *backup_password_file; /* default /var/lib/postern/backups.password */
+	int backup_keep_last;    /* 1..1000, default 7 */
+	int backup_every_h;      /* 0..8760, default 0: never */
 };
 
 /* Load from path (NULL: $POSTERN_CONFIG, else /etc/postern/postern.conf; a default path that is missing is no error, a

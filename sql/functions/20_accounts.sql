@@ -6,6 +6,7 @@ SET LOCAL ROLE postern_owner;
 CREATE VIEW accounts.item AS
 SELECT a.id, a.name, a.username, a.email, a.home, a.max_domains, a.max_mailboxes, a.max_databases, a.max_disk_mb,
        ARRAY(SELECT p.port FROM postern.account_ports p WHERE p.account_id = a.id ORDER BY 1) AS ports,
+       a.backup_keep_last, a.backup_keep_daily, a.backup_keep_weekly, a.backup_keep_monthly,
        (SELECT count(*) FROM postern.domains d WHERE d.account_id = a.id) AS domains,
        (SELECT count(*) FROM postern.mailboxes m WHERE m.account_id = a.id) AS mailboxes,
        (SELECT count(*) FROM postern.databases b WHERE b.account_id = a.id) AS databases,
@@ -22,10 +23,12 @@ BEGIN
 	IF EXISTS (SELECT FROM postern.accounts a WHERE a.username = b ->> 'username') THEN
 		PERFORM gate.fail(409, 'an account with this username exists', jsonb_build_object('username', 'is taken'));
 	END IF;
-	INSERT INTO postern.accounts (name, username, email, home, max_domains, max_mailboxes, max_databases, max_disk_mb, managed, status)
+	INSERT INTO postern.accounts (name, username, email, home, max_domains, max_mailboxes, max_databases, max_disk_mb,
+		backup_keep_last, backup_keep_daily, backup_keep_weekly, backup_keep_monthly, managed, status)
 	VALUES (coalesce(b ->> 'name', b ->> 'username'), b ->> 'username', b ->> 'email',
 		coalesce(b ->> 'home', '/home/' || (b ->> 'username')), (b ->> 'max_domains')::int, (b ->> 'max_mailboxes')::int,
-		(b ->> 'max_databases')::int, (b ->> 'max_disk_mb')::bigint, coalesce((b ->> 'managed')::boolean, true),
+		(b ->> 'max_databases')::int, (b ->> 'max_disk_mb')::bigint, (b ->> 'backup_keep_last')::int,
+		(b ->> 'backup_keep_daily')::int, (b ->> 'backup_keep_weekly')::int, (b ->> 'backup_keep_monthly')::int, coalesce((b ->> 'managed')::boolean, true),
 		CASE WHEN coalesce((b ->> 'managed')::boolean, true) THEN 'pending' ELSE 'active' END)
 	RETURNING id INTO v_id;
 	PERFORM accounts.set_ports(v_id, b);
@@ -46,6 +49,10 @@ BEGIN
 		max_mailboxes = gate.given(b, 'max_mailboxes', a.max_mailboxes),
 		max_databases = gate.given(b, 'max_databases', a.max_databases),
 		max_disk_mb = gate.given(b, 'max_disk_mb', a.max_disk_mb),
+		backup_keep_last = gate.given(b, 'backup_keep_last', a.backup_keep_last),
+		backup_keep_daily = gate.given(b, 'backup_keep_daily', a.backup_keep_daily),
+		backup_keep_weekly = gate.given(b, 'backup_keep_weekly', a.backup_keep_weekly),
+		backup_keep_monthly = gate.given(b, 'backup_keep_monthly', a.backup_keep_monthly),
 		version = a.version + 1, updated_at = postern.clock()
 	WHERE a.id = o::bigint;
 	PERFORM accounts.set_ports(o::bigint, b);
@@ -144,16 +151,18 @@ DECLARE
 	v_mailboxes bigint := (SELECT count(*) FROM postern.mailboxes WHERE account_id = v_id);
 	v_forwarders bigint := (SELECT count(*) FROM postern.forwarders WHERE account_id = v_id);
 	v_databases bigint := (SELECT count(*) FROM postern.databases WHERE account_id = v_id);
+	v_backups bigint := (SELECT count(*) FROM postern.backups WHERE account_id = v_id);
 	v_users bigint := (SELECT count(*) FROM postern.users WHERE account_id = v_id);
 	v_tokens bigint := (SELECT count(*) FROM postern.tokens WHERE account_id = v_id);
 BEGIN
-	IF v_domains + v_mailboxes + v_forwarders + v_databases + v_users + v_tokens > 0 AND NOT coalesce((b ->> 'cascade')::boolean, false) THEN
+	IF v_domains + v_mailboxes + v_forwarders + v_databases + v_backups + v_users + v_tokens > 0 AND NOT coalesce((b ->> 'cascade')::boolean, false) THEN
 		PERFORM gate.fail(409, format('the account still owns %s; delete them first or use cascade=true', gate.counted(
-			'{domains, mailboxes, forwarders, databases, users, tokens}', ARRAY[v_domains, v_mailboxes, v_forwarders, v_databases, v_users, v_tokens])), jsonb_strip_nulls(jsonb_build_object(
+			'{domains, mailboxes, forwarders, databases, backups, users, tokens}', ARRAY[v_domains, v_mailboxes, v_forwarders, v_databases, v_backups, v_users, v_tokens])), jsonb_strip_nulls(jsonb_build_object(
 			'domains', gate.some_of(ARRAY(SELECT domain FROM postern.domains WHERE account_id = v_id ORDER BY 1 LIMIT 20), v_domains),
 			'mailboxes', gate.some_of(ARRAY(SELECT address FROM postern.mailboxes WHERE account_id = v_id ORDER BY 1 LIMIT 20), v_mailboxes),
 			'forwarders', gate.some_of(ARRAY(SELECT address FROM postern.forwarders WHERE account_id = v_id ORDER BY 1 LIMIT 20), v_forwarders),
 			'databases', gate.some_of(ARRAY(SELECT name FROM postern.databases WHERE account_id = v_id ORDER BY 1 LIMIT 20), v_databases),
+			'backups', gate.some_of(ARRAY(SELECT id::text FROM postern.backups WHERE account_id = v_id ORDER BY id LIMIT 20), v_backups),
 			'users', gate.some_of(ARRAY(SELECT username FROM postern.users WHERE account_id = v_id ORDER BY 1 LIMIT 20), v_users),
 			'tokens', gate.some_of(ARRAY(SELECT name FROM postern.tokens WHERE account_id = v_id ORDER BY 1 LIMIT 20), v_tokens))));
 	END IF;
@@ -164,7 +173,8 @@ BEGIN
 	-- by jobs that come before the account's
 	PERFORM websites.follow(c, w.id, 'website.remove') FROM postern.websites w WHERE w.account_id = v_id ORDER BY w.id;
 	PERFORM databases.remove(c, d.id) FROM postern.databases d WHERE d.account_id = v_id ORDER BY d.id;
-	IF v_databases = 0 AND NOT EXISTS (SELECT FROM postern.websites w WHERE w.account_id = v_id)
+	PERFORM backups.remove(c, x) FROM postern.backups x WHERE x.account_id = v_id AND x.status <> 'deleting' ORDER BY x.id;
+	IF v_databases + v_backups = 0 AND NOT EXISTS (SELECT FROM postern.websites w WHERE w.account_id = v_id)
 	   AND NOT (SELECT a.managed FROM postern.accounts a WHERE a.id = v_id) THEN
 		PERFORM accounts.forget(v_id); -- nothing on the machine is ours
 		RETURN ROW(o, NULL)::postern.done;
@@ -181,6 +191,7 @@ LANGUAGE plpgsql AS $$
 BEGIN
 	DELETE FROM postern.websites WHERE account_id = p_id;
 	DELETE FROM postern.account_ports WHERE account_id = p_id;
+	DELETE FROM postern.backups WHERE account_id = p_id; -- where one could not be removed, the engine's tag acct:<id> finds it
 	DELETE FROM postern.domains WHERE account_id = p_id;
 	DELETE FROM postern.domain_names WHERE account_id = p_id;
 	DELETE FROM postern.accounts WHERE id = p_id;

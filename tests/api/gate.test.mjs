@@ -24,6 +24,8 @@ const domain = async () => (await made('domains', { domain: `${s.unique('d')}.ex
 const objects = {
 	accounts: async (op) => (op.role === 'admin' ? (await made('accounts', { username: s.unique('acc') })).id : own.account.id),
 	audit: async () => s.sql(`SELECT id FROM postern.audit WHERE account_id = ${own.account.id} LIMIT 1`)[0].id,
+	backups: async () => s.psql(`INSERT INTO postern.backups (account_id, kind, status, parts) -- posternd's part
+		VALUES (${own.account.id}, 'files', 'active', '[{"part": "files"}]') RETURNING id`),
 	databases: async (op) => (await made('databases', { name: op.operation_id, engine: 'postgresql', account: own.username })).id,
 	domains: async () => (await made('domains', { domain: `${s.unique('d')}.example`, account: own.username, type: 'addon' })).id,
 	events: async () => {
@@ -50,6 +52,7 @@ const state = {
 };
 const bodies = {
 	createAccount: () => ({ username: s.unique('new') }), changeAccount: () => ({ name: 'Renamed' }), replaceAccount: () => ({ name: 'Replaced' }),
+	createBackup: () => ({ kind: 'files' }), restoreBackup: () => ({ what: 'files' }),
 	createDatabase: () => ({ name: s.unique('n'), engine: 'postgresql' }), changeDatabase: () => ({ charset: 'UTF8' }),
 	deleteDatabase: () => ({ confirm: `${own.username}_deleteDatabase` }), rotateDatabasePassword: () => ({ password: 'correct horse' }),
 	createDomain: () => ({ domain: `${s.unique('n')}.example`, type: 'addon' }), changeDomain: () => ({ mail_enabled: false }),
@@ -65,7 +68,7 @@ const bodies = {
 	createUser: () => ({ username: s.unique('nu') }), changeUser: () => ({ email: 'a@example.org' }), replaceUser: () => ({ email: 'b@example.org', account: own.username }),
 };
 const bodiless = ['Account', 'Database', 'Domain', 'Forwarder', 'Mailbox', 'User', 'Website'].flatMap((one) => [`suspend${one}`, `unsuspend${one}`])
-	.concat('cancelJob', 'retryJob', 'revokeToken');
+	.concat('cancelJob', 'retryJob', 'revokeToken', 'verifyBackup');
 
 // A path such as ".json" exists in the bare spelling only.
 const bare = (op) => op.path.startsWith('.');
@@ -89,7 +92,7 @@ function trail(answers) {
 }
 
 // All that a request could have changed, but for the trail and the counts.
-const fingerprint = () => s.sql(['accounts', 'users', 'roles', 'tokens', 'keys', 'domains', 'domain_names', 'mailboxes', 'forwarders', 'databases', 'database_names', 'events', 'jobs', 'kept_answers']
+const fingerprint = () => s.sql(['accounts', 'users', 'roles', 'tokens', 'keys', 'domains', 'domain_names', 'mailboxes', 'forwarders', 'databases', 'database_names', 'backups', 'events', 'jobs', 'kept_answers']
 	.map((t) => `SELECT '${t}' AS t, count(*), md5(string_agg(x::text, ';' ORDER BY x::text)) FROM postern.${t} x`).join(' UNION ALL '));
 
 before(async () => {
@@ -442,8 +445,8 @@ test('every operation works for a token that holds exactly its scope, and leaves
 		const due = op.flags.includes('job') || a.headers.get('location')?.includes('/jobs/') ? 202 : op.method === 'DELETE' ? 204 : op.does === 'create' ? 201 : 200;
 		assert.equal(a.status, due, `${op.operation_id}: ${a.text}`);
 		assert.equal(a.headers.get('x-accepted-scopes'), op.scope);
-		assert.equal(a.headers.get('x-ratelimit-limit'), '60');
-		assert.equal(a.headers.get('x-ratelimit-remaining'), '59');
+		assert.equal(a.headers.get('x-ratelimit-limit'), op.bucket === 'action' ? '10' : '60', 'of the bucket that decided');
+		assert.equal(a.headers.get('x-ratelimit-remaining'), op.bucket === 'action' ? '9' : '59');
 		assert.equal(a.headers.get('cache-control'), op.method === 'GET' ? 'private, no-cache' : 'no-store');
 		answers.push({ ...a, holder });
 	}

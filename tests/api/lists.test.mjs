@@ -30,6 +30,8 @@ before(async () => {
 		SELECT account_id, id, '@' || domain, '{b@example.net}' FROM postern.domains WHERE id % 50 = 0;
 		INSERT INTO postern.databases (account_id, engine, name, username, charset, verifier, size_bytes)
 		SELECT ${accounts[0].id}, 'postgresql', 'l_' || i, 'l_' || i, 'UTF8', 'x', i / 2 FROM generate_series(1, 9) i;
+		INSERT INTO postern.backups (account_id, kind, status, parts, finished_at)
+		SELECT ${accounts[0].id}, CASE WHEN i % 2 = 0 THEN 'full' ELSE 'mail' END, 'active', '[]', now() FROM generate_series(1, 9) i;
 		SELECT work.sequence(100000)`);
 });
 after(() => s?.stop());

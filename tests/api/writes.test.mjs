@@ -157,6 +157,11 @@ test('a dry run of every write checks everything, answers 200 and changes nothin
 		deleteDatabase: { id: base.id, body: { confirm: base.name } }, rotateDatabasePassword: { id: base.id }, suspendDatabase: { id: base.id },
 		unsuspendDatabase: { id: shut.id },
 	});
+	const kept = s.psql(`INSERT INTO postern.backups (account_id, kind, status, parts) -- posternd's part
+		VALUES (${tenant.account.id}, 'files', 'active', '[{"part": "files"}]') RETURNING id`);
+	Object.assign(good, {
+		createBackup: { body: { account: tenant.username } }, restoreBackup: { id: kept, body: { what: 'files' } }, verifyBackup: { id: kept }, deleteBackup: { id: kept },
+	});
 	const before = inventory();
 	const operations = s.routes().flatMap((resource) => resource.routes.filter((r) => r.method !== 'GET').map((r) => ({ ...r, resource: resource.name })));
 	for (const { operation_id, method, path, resource, audit } of operations) {

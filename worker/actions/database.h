@@ -19,6 +19,15 @@ struct engine {
 	void (*apply)(struct action *, const struct database *);
 	void (*remove)(struct action *, const struct database *);
 	void (*measure)(struct action *, struct json_object *sizes);
+	/* For backups (backup.c). A stream is what a dump writes, of this kind of server. Between begin and end `dump` may be run,
+	 * as somebody who may do what the database's user may and no more, where the server can be told so. */
+	void (*dump)(struct action *, const struct database *, struct command *dump);
+	void (*dumped)(struct action *, const struct database *);
+	/* Add the last member to a pipeline whose first is `load`, which writes a stream: does it come to its end, whole? */
+	bool (*is_whole)(struct action *, struct command *load, const char **why);
+	/* Put the stream in the place of all that is in the database. What is there stays until the stream has been read in. What
+	 * belonged to `user_then` is its user's. */
+	void (*refill)(struct action *, const struct database *, const struct command *load, const char *user_then);
 };
 
 extern const struct engine engine_postgresql, engine_mariadb;

@@ -278,4 +278,139 @@ static void measure(struct action *a, struct json_object *sizes)
 	}
 }
 
-const struct engine engine_mariadb = { "mariadb", verifier_is_native, apply, take_away, measure };
+/* ---- backups ---- */
+
+/* The programs beside the client: the same words, but for the first. */
+static size_t program(struct action *a, const char *setting, struct command *c)
+{
+	size_t n = 0;
+
+	*c = (struct command){ 0 };
+	if (!*a->config.mariadb_command)
+		action_fail("no MariaDB server for databases is set; set mariadb_command");
+	if (!command_split(a, a->config.mariadb_command, c))
+		action_fail("mariadb_command has too many words");
+	if (setting)
+		c->argv[0] = setting;
+	while (c->argv[n])
+		n++;
+	if (n + 12 > COMMAND_ARGS_MAX)
+		action_fail("mariadb_command has too many words");
+	return n;
+}
+
+static void must_be_ours(struct action *a, const struct database *d)
+{
+	struct state s = look(a, d);
+
+	if (s.user != OURS || s.database != OURS)
+		action_fail("the MariaDB database \"%s\" of the user \"%s\" is not there, or none that Postern made", d->name, d->user);
+}
+
+static void dump(struct action *a, const struct database *d, struct command *c)
+{
+	size_t n = program(a, a->config.mariadb_dump_command, c);
+
+	must_be_ours(a, d);
+	c->argv[n++] = "--single-transaction";
+	c->argv[n++] = "--quick";
+	c->argv[n++] = "--routines";
+	c->argv[n++] = "--events";
+	c->argv[n++] = "--triggers";
+	c->argv[n++] = "--hex-blob";
+	c->argv[n++] = "--no-tablespaces";
+	c->argv[n++] = "--default-character-set=utf8mb4";
+	c->argv[n++] = "--";
+	c->argv[n++] = d->name;
+}
+
+static void dumped(struct action *a, const struct database *d)
+{
+	(void)a;
+	(void)d;
+}
+
+/* Its last line says that it is the last. */
+static bool is_whole(struct action *a, struct command *load, const char **why)
+{
+	struct command pipe[2] = { *load, { .argv = { "tail", "-c", "200" } } };
+	const char *last;
+
+	if (!command_pipe(a, pipe, 2)) {
+		*why = command_complaint(a, pipe[0].status != 0 ? &pipe[0] : &pipe[1]);
+		return false;
+	}
+	last = strstr(pipe[1].output, "\n-- Dump completed");
+	if (last && !strchr(last + 1, '\n')[1])
+		return true;
+	*why = "the dump has no last line";
+	return false;
+}
+
+/* Views, triggers and routines run as the user who made them, who may do nothing in another database: those of the one then
+ * become those of the one now. They stand at the beginning of lines that no data can be at the beginning of. */
+static const char *change_of_definer(struct action *a, const char *then, const char *now)
+{
+	struct buf b;
+	const char *text;
+
+	buf_init(&b, 4096);
+	buf_str(&b, "/^\\/\\*!5[0-9]*\\|^CREATE DEFINER=/s/DEFINER=");
+	for (const char *c = name_of(a, then); *c; c++)
+		buf_printf(&b, strchr(".[]*^$\\/", *c) ? "\\%c" : "%c", *c);
+	buf_str(&b, "@`localhost`/DEFINER=");
+	for (const char *c = name_of(a, now); *c; c++)
+		buf_printf(&b, strchr("&\\/", *c) ? "\\%c" : "%c", *c);
+	buf_str(&b, "@`localhost`/g");
+	if (buf_failed(&b))
+		action_fail("a user's name is too long");
+	text = arena_strdup(a->arena, b.data);
+	buf_free(&b);
+	return text;
+}
+
+static void read_in(struct action *a, const struct command *load, const char *name, const char *user_then, const char *user, const char *otherwise)
+{
+	struct command pipe[3] = { *load, { .argv = { "sed", "--expression", change_of_definer(a, user_then, user) } } };
+	size_t n = program(a, NULL, &pipe[2]), bad = 2;
+
+	pipe[2].argv[n++] = "--batch";
+	pipe[2].argv[n++] = "--binary-mode";
+	pipe[2].argv[n++] = "--default-character-set=utf8mb4";
+	pipe[2].argv[n++] = arena_printf(a->arena, "--database=%s", name);
+	if (command_pipe(a, pipe, 3))
+		return;
+	for (size_t i = 0; pipe[2].status == 0 && i < 2; i++)
+		if (pipe[i].status != 0)
+			bad = i;
+	action_fail("the database could not be read in%s: %s", otherwise, command_complaint(a, &pipe[bad]));
+}
+
+static void recreate(struct action *a, const char *name, const char *charset)
+{
+	struct buf script = begin();
+
+	buf_printf(&script, "DROP DATABASE IF EXISTS %s;\nCREATE DATABASE %s CHARACTER SET %s;\n", name_of(a, name), name_of(a, name), charset);
+	run(a, &script);
+}
+
+/* No database can be renamed here: the stream is read into another one first, which shows that it can be, and stays until it
+ * has been read into the right one. */
+static void refill(struct action *a, const struct database *d, const struct command *load, const char *user_then)
+{
+	const char *fresh = arena_printf(a->arena, "postern_fresh_%s", d->marker);
+	struct buf script = begin();
+
+	must_be_ours(a, d);
+	recreate(a, fresh, d->charset);
+	if (!user_then)
+		user_then = d->user;
+	read_in(a, load, fresh, user_then, d->user, ", and is as it was");
+	action_progress(50, "taking the place of what was there");
+	recreate(a, d->name, d->charset);
+	read_in(a, load, d->name, user_then, d->user, arena_printf(a->arena, "; what was restored is in \"%s\"", fresh));
+	buf_printf(&script, "DROP DATABASE %s;\n", name_of(a, fresh));
+	run(a, &script);
+}
+
+const struct engine engine_mariadb = { "mariadb", verifier_is_native, apply, take_away, measure, dump, dumped, is_whole, refill };

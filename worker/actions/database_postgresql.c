@@ -3,11 +3,16 @@
  * may create roles can change that), a database when its owner is that role. The administrator needs CREATEDB and CREATEROLE,
  * no more; it becomes a member of the roles it makes.
  */
+#include <errno.h>
 #include <libpq-fe.h>
+#include <openssl/rand.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "database.h"
 #include "verifier.h"
@@ -221,6 +226,16 @@ static void disown(struct action *a, PGconn *c, const struct database *d, const 
 	run(a, c, "DROP OWNED BY %s", user); /* what it may on databases as such */
 }
 
+/*
+ * Dumps are made and read in by a deputy: a role that may log in for a moment and is a member of the database's own, nothing
+ * else. Reading in runs what the account has put into its database (checks, for one), which could take back any SET ROLE
+ * that an administrator has made.
+ */
+static const char *deputy_of(struct action *a, const struct database *d)
+{
+	return arena_printf(a->arena, "postern_deputy_%s", d->marker);
+}
+
 static void take_away(struct action *a, const struct database *d)
 {
 	PGconn *c = connect_to(a, NULL);
@@ -243,6 +258,7 @@ static void take_away(struct action *a, const struct database *d)
 	if (s.user == OURS) {
 		action_progress(80, "dropping the user");
 		disown(a, c, d, user);
+		run(a, c, "DROP ROLE IF EXISTS %s", name_of(a, c, deputy_of(a, d))); /* of a backup that was killed */
 		run(a, c, "DROP ROLE IF EXISTS %s", user);
 	}
 	PQfinish(c);
@@ -260,4 +276,194 @@ static void measure(struct action *a, struct json_object *sizes)
 	PQfinish(c);
 }
 
-const struct engine engine_postgresql = { "postgresql", verifier_is_scram, apply, take_away, measure };
+/* ---- backups ---- */
+
+static void dismiss(struct action *a, PGconn *c, const struct database *d)
+{
+	const char *deputy = name_of(a, c, deputy_of(a, d));
+	PGresult *r = query(a, c, "SELECT FROM pg_roles WHERE rolname = $1", deputy_of(a, d));
+	PGresult *in = query(a, c, "SELECT FROM pg_database WHERE datname = $1 AND datallowconn", d->name);
+
+	if (PQntuples(r)) {
+		run(a, c, "GRANT %s TO CURRENT_USER", deputy);
+		if (PQntuples(in)) { /* what the account's own functions may have made as it */
+			PGconn *there = connect_to(a, d->name);
+
+			run(a, there, "DROP OWNED BY %s", deputy);
+			PQfinish(there);
+		}
+		run(a, c, "DROP ROLE %s", deputy);
+	}
+	PQclear(in);
+	PQclear(r);
+}
+
+/* A memory file in the form of a passfile, which is read by its number; it goes when the action ends. */
+static const char *passfile(struct action *a, const char *password)
+{
+	const char *line = arena_printf(a->arena, "*:*:*:*:%s\n", password);
+	int fd = (int)memfd_create("passfile", 0);
+
+	if (fd < 0 || fchmod(fd, 0600) != 0 || write(fd, line, strlen(line)) != (ssize_t)strlen(line))
+		action_retry("a passfile cannot be made: %s", strerror(errno));
+	return arena_printf(a->arena, "PGPASSFILE=/proc/self/fd/%d", fd);
+}
+
+/* The environment of PostgreSQL's programs: the setting's server, the deputy, this database. */
+static const char *const *deputise(struct action *a, PGconn *c, const struct database *d, const char *database)
+{
+	enum { ENV = 40, PASSWORD = 24 };
+	const char **env = arena_array(a->arena, ENV, sizeof *env);
+	PQconninfoOption *options = PQconninfoParse(a->config.databases_postgresql_dsn, NULL);
+	unsigned char random[PASSWORD];
+	char password[2 * PASSWORD + 1], *verifier;
+	size_t n = 0;
+
+	dismiss(a, c, d); /* of an attempt that was killed */
+	if (!env || !options || RAND_bytes(random, sizeof random) != 1)
+		action_retry("out of memory, or of random bytes");
+	for (size_t i = 0; i < sizeof random; i++)
+		snprintf(password + 2 * i, 3, "%02x", random[i]);
+	verifier = PQencryptPasswordConn(c, password, deputy_of(a, d), "scram-sha-256");
+	if (!verifier)
+		action_retry("PostgreSQL: %s", PQerrorMessage(c));
+	run(a, c, "CREATE ROLE %s LOGIN CONNECTION LIMIT 8 IN ROLE %s PASSWORD %s", name_of(a, c, deputy_of(a, d)), name_of(a, c, d->user),
+	    literal(a, c, verifier));
+	PQfreemem(verifier);
+	for (const PQconninfoOption *o = options; o->keyword && n < ENV - 6; o++)
+		if (o->envvar && o->val && *o->val && strcmp(o->keyword, "user") != 0 && strncmp(o->keyword, "pass", 4) != 0 &&
+		    strcmp(o->keyword, "dbname") != 0 && strcmp(o->keyword, "client_encoding") != 0)
+			env[n++] = arena_printf(a->arena, "%s=%s", o->envvar, o->val);
+	env[n++] = arena_printf(a->arena, "PGUSER=%s", deputy_of(a, d));
+	env[n++] = arena_printf(a->arena, "PGDATABASE=%s", database);
+	env[n++] = passfile(a, password);
+	env[n++] = "PGAPPNAME=postern";
+	PQconninfoFree(options);
+	explicit_bzero(password, sizeof password);
+	return env;
+}
+
+static void program(struct action *a, const char *setting, struct command *c, const char *first, const char *second, const char *third, const char *fourth)
+{
+	const char *more[] = { first, second, third, fourth };
+	size_t n = 0;
+
+	*c = (struct command){ 0 };
+	if (!command_split(a, setting, c))
+		action_fail("%s: has too many words", setting);
+	while (c->argv[n])
+		n++;
+	if (n + 5 > COMMAND_ARGS_MAX)
+		action_fail("%s: has too many words", setting);
+	for (size_t i = 0; i < 4 && more[i]; i++)
+		c->argv[n++] = more[i];
+}
+
+static void must_be_ours(struct action *a, PGconn *c, const struct database *d)
+{
+	struct state s = look(a, c, d);
+
+	if (s.user != OURS || s.database != OURS)
+		action_fail("the PostgreSQL database \"%s\" of the role \"%s\" is not there, or none that Postern made", d->name, d->user);
+	join(a, c, name_of(a, c, d->user), s.member);
+}
+
+static void dump(struct action *a, const struct database *d, struct command *dumper)
+{
+	PGconn *c = connect_to(a, NULL);
+
+	must_be_ours(a, c, d);
+	program(a, a->config.pg_dump_command, dumper, "--format=custom", "--compress=0", "--no-password",
+	        arena_printf(a->arena, "--role=%s", d->user));
+	dumper->env = deputise(a, c, d, d->name);
+	PQfinish(c);
+}
+
+static void dumped(struct action *a, const struct database *d)
+{
+	PGconn *c = connect_to(a, NULL);
+
+	dismiss(a, c, d);
+	PQfinish(c);
+}
+
+/* Reading the table of contents does not find a stream that was cut off: all of it is turned into statements. */
+static bool is_whole(struct action *a, struct command *load, const char **why)
+{
+	struct command pipe[2] = { *load };
+
+	program(a, a->config.pg_restore_command, &pipe[1], "--file=/dev/null", NULL, NULL, NULL);
+	if (command_pipe(a, pipe, 2))
+		return true;
+	*why = command_complaint(a, pipe[1].status != 0 ? &pipe[1] : &pipe[0]);
+	return false;
+}
+
+static void drop(struct action *a, PGconn *c, const char *name)
+{
+	PQclear(query(a, c, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()", name));
+	run(a, c, "DROP DATABASE IF EXISTS %s WITH (FORCE)", name_of(a, c, name));
+}
+
+/* Two names change in one transaction, so that there is one database of that name at any time. */
+static void swap(struct action *a, PGconn *c, const struct database *d, const char *fresh, const char *old)
+{
+	const char *name = name_of(a, c, d->name);
+	PGresult *r;
+
+	run(a, c, "ALTER DATABASE %s ALLOW_CONNECTIONS false", name);
+	PQclear(query(a, c, "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = $1", d->name));
+	r = PQexec(c, arena_printf(a->arena, "BEGIN; ALTER DATABASE %s RENAME TO %s; ALTER DATABASE %s RENAME TO %s; COMMIT", name,
+	                           name_of(a, c, old), name_of(a, c, fresh), name));
+	if (PQresultStatus(r) != PGRES_COMMAND_OK) {
+		const char *why = arena_strdup(a->arena, PQresultErrorMessage(r));
+
+		PQclear(PQexec(c, "ROLLBACK"));
+		run(a, c, "ALTER DATABASE %s ALLOW_CONNECTIONS true", name);
+		drop(a, c, fresh);
+		action_retry("the database could not be replaced: %s", why);
+	}
+	PQclear(r);
+}
+
+static void refill(struct action *a, const struct database *d, const struct command *load, const char *user_then)
+{
+	PGconn *c = connect_to(a, NULL);
+	const char *fresh = arena_printf(a->arena, "postern_fresh_%s", d->marker), *old = arena_printf(a->arena, "postern_old_%s", d->marker);
+	struct command pipe[2] = { *load };
+	struct database made = *d;
+	PGresult *r;
+
+	(void)user_then; /* whoever it was: --no-owner */
+	must_be_ours(a, c, d);
+	drop(a, c, fresh); /* of an attempt that was killed */
+	drop(a, c, old);
+	run(a, c, "ALTER DATABASE %s ALLOW_CONNECTIONS true", name_of(a, c, d->name));
+	r = query(a, c, "SELECT pg_encoding_to_char(encoding), datcollate, datctype FROM pg_database WHERE datname = $1", d->name);
+	run(a, c, "CREATE DATABASE %s OWNER %s ENCODING %s LC_COLLATE %s LC_CTYPE %s TEMPLATE template0 ALLOW_CONNECTIONS false",
+	    name_of(a, c, fresh), name_of(a, c, d->user), literal(a, c, PQgetvalue(r, 0, 0)), literal(a, c, PQgetvalue(r, 0, 1)),
+	    literal(a, c, PQgetvalue(r, 0, 2)));
+	PQclear(r);
+	run(a, c, "REVOKE ALL ON DATABASE %s FROM PUBLIC", name_of(a, c, fresh));
+	run(a, c, "ALTER DATABASE %s ALLOW_CONNECTIONS true", name_of(a, c, fresh));
+	program(a, a->config.pg_restore_command, &pipe[1], arena_printf(a->arena, "--dbname=%s", fresh), "--exit-on-error", "--no-owner", "--no-privileges");
+	pipe[1].env = deputise(a, c, d, fresh);
+	for (size_t n = 0; n < COMMAND_ARGS_MAX - 1; n++)
+		if (!pipe[1].argv[n]) {
+			pipe[1].argv[n] = arena_printf(a->arena, "--role=%s", d->user);
+			break;
+		}
+	made.name = fresh;
+	if (!command_pipe(a, pipe, 2)) {
+		dismiss(a, c, &made);
+		drop(a, c, fresh);
+		action_fail("the database could not be read in, and is as it was: %s", command_complaint(a, &pipe[pipe[1].status != 0]));
+	}
+	dismiss(a, c, &made);
+	action_progress(90, "taking the place of what was there");
+	swap(a, c, d, fresh, old);
+	drop(a, c, old);
+	PQfinish(c);
+}
+
+const struct engine engine_postgresql = { "postgresql", verifier_is_scram, apply, take_away, measure, dump, dumped, is_whole, refill };
