@@ -6,7 +6,7 @@
 
 static const struct field fields[] = {
 	{ "id",             F_INT,       F_SORT | F_FILTER,                       "Number of the domain" },
-	{ "domain",         F_HOSTNAME,  F_CREATE | F_REQUIRED | F_SORT | F_FILTER | F_SEARCH, "Name, as A-label (IDNA 2008)", .example = "\"example.org\"" },
+	{ "domain",         F_HOSTNAME,  F_CREATE | F_REQUIRED | F_CLAIM | F_SORT | F_FILTER | F_SEARCH, "Name, as A-label (IDNA 2008)", .example = "\"example.org\"" },
 	{ "domain_unicode", F_UNICODE,   0,                                       "The same name, as people read it" },
 	{ "account_id",     F_INT,       F_CREATE | F_FILTER,           "Number of the account that serves it; default: the caller's" },
 	{ "account",        F_USERNAME,  F_CREATE | F_FILTER,           "User name of that account; may be given instead of account_id" },

@@ -16,7 +16,7 @@ static const struct field fields[] = {
 	{ "php_version",    F_TEXT,          F_INPUT | F_NULLABLE,                    "Version of PHP, for runtime php", .min = 3, .max = 5, .example = "\"8.2\"" },
 	{ "proxy_target",   F_TEXT,          F_INPUT | F_NULLABLE,                    "Where that program listens, for runtime proxy: unix:/<socket below the account's home> or http://127.0.0.1:<port of the account's>", .max = 200, .example = "\"unix:/home/alice/app.sock\"" },
 	{ "https_redirect", F_BOOL,          F_INPUT | F_FILTER,                      "Whether plain HTTP leads to HTTPS, as soon as there is a certificate; default false" },
-	{ "aliases",        F_HOSTNAME_LIST, F_INPUT,                                 "Further names it is served by", .max = 50, .example = "[\"www.example.org\"]" },
+	{ "aliases",        F_HOSTNAME_LIST, F_INPUT | F_CLAIM,                                 "Further names it is served by", .max = 50, .example = "[\"www.example.org\"]" },
 	{ "status",         F_ENUM,          F_FILTER | F_SORT,                       "State; pending: a job is about to bring it about", .choices = "pending active suspended deleting error" },
 	{ "last_error",     F_TEXT,          F_MAYBE_NULL,                            "What went wrong last on the machine; null: nothing" },
 	{ "job_id",         F_UUID,          F_MAYBE_NULL,                            "Job that works on it, or did last" },

@@ -54,6 +54,7 @@ enum field_flag {
 	F_ADMIN     = 1 << 8,  /* only an administrator may give it */
 	F_WRITEONLY = 1 << 9,  /* input without a column in the view */
 	F_LOCAL     = 1 << 10, /* may be given at creation by the operator's CLI only (imports) */
+	F_CLAIM     = 1 << 12, /* a host name that the account gets for itself: reserved ones only an administrator may give */
 	F_MAYBE_NULL = 1 << 11 /* an object may show null, though null cannot be given */
 };
 

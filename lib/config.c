@@ -9,6 +9,8 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+#include <unistd.h>
 
 #ifndef POSTERN_LIBEXECDIR
 #define POSTERN_LIBEXECDIR "/usr/libexec/postern"
@@ -20,7 +22,7 @@
 #define FILE_BYTES_MAX ((size_t)64 << 10)
 #define TEXT_BYTES_MAX 1024
 
-enum type { DSN, PATH, PREFIX, ROLE, SWITCH, NUMBER, FORMAT, CHOICE, COMMAND, LISTEN };
+enum type { DSN, PATH, PREFIX, ROLE, SWITCH, NUMBER, FORMAT, CHOICE, COMMAND, NAMES, LISTEN };
 
 struct setting {
 	const char *name;
@@ -84,6 +86,8 @@ static const struct setting settings[] = {
 	  "Folder of the actions that come with Postern", AT(actions_dir) },
 	{ "local_actions_dir", PATH, "", 0, 0, "/etc/postern/actions",
 	  "Folder of the administrator's own actions, which go before those of the same name", AT(local_actions_dir) },
+	{ "reserved_names", NAMES, "", 0, 0, "",
+	  "Host names that no tenant may claim, such as the panel's own; this machine's name is one of them", AT(reserved_names) },
 	{ "unix_users", CHOICE, "adopt create none", 0, 0, "adopt",
 	  "An account's Unix user: adopt (it must exist), create (useradd), none (a folder only, which belongs to posternd)", AT(unix_users) },
 	{ "home_dir", PATH, "", 0, 0, "/home",
@@ -164,7 +168,7 @@ static void *member(const struct config *c, const struct setting *s)
 
 static bool is_text(enum type type)
 {
-	return type == DSN || type == PATH || type == PREFIX || type == ROLE || type == CHOICE || type == COMMAND || type == LISTEN;
+	return type == DSN || type == PATH || type == PREFIX || type == ROLE || type == CHOICE || type == COMMAND || type == NAMES || type == LISTEN;
 }
 
 static bool complain(const struct source *from, const char *name, const char *remedy)
@@ -187,6 +191,7 @@ static void describe(const struct setting *s, char *out, size_t size)
 	case SWITCH: snprintf(out, size, "on or off"); break;
 	case FORMAT: snprintf(out, size, "text or json"); break;
 	case CHOICE: snprintf(out, size, "one of: %s", s->unit); break;
+	case NAMES: snprintf(out, size, "host names, separated by spaces"); break;
 	case COMMAND: snprintf(out, size, "a program by its absolute path, with its arguments; no shell reads it"); break;
 	case LISTEN: snprintf(out, size, "addresses with ports, separated by spaces, such as *:80 [::]:80"); break;
 	case NUMBER:
@@ -232,6 +237,12 @@ static bool is_dsn(const char *text)
 	return options;
 }
 
+/* Lower case, as they are compared; A-labels. */
+static bool are_names(const char *text)
+{
+	return strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789.- ") == strlen(text);
+}
+
 static bool is_switch(const char *text, bool *on)
 {
 	*on = !strcmp(text, "on") || !strcmp(text, "true") || !strcmp(text, "yes");
@@ -265,6 +276,7 @@ static bool set(struct config *c, const struct setting *s, const char *value, co
 	switch (s->type) {
 	case DSN:    fits = (!*value && !*s->preset) || (*value && is_dsn(value)); break;
 	case PATH:   fits = *value == '/'; break;
+	case NAMES: fits = are_names(value); break;
 	case COMMAND: fits = (!*value && !*s->preset) || *value == '/'; break;
 	case LISTEN: fits = is_listen(value); break;
 	case CHOICE: fits = is_one_of(s->unit, value); break;
@@ -477,6 +489,19 @@ void config_free(struct config *c)
 	*c = (struct config){ 0 };
 }
 
+bool config_reserves(const struct config *c, const char *name)
+{
+	char own[256] = "";
+	size_t len = strlen(name);
+
+	if (gethostname(own, sizeof own - 1) == 0 && strcasecmp(own, name) == 0)
+		return true;
+	for (const char *at = c->reserved_names; *at; at += strcspn(at, " "), at += strspn(at, " "))
+		if (strcspn(at, " ") == len && strncmp(at, name, len) == 0)
+			return true;
+	return false;
+}
+
 bool config_describe(size_t i, struct setting_text *s)
 {
 	if (i >= SETTINGS)
@@ -537,6 +562,7 @@ void config_print(const struct config *c, FILE *out)
 		case CHOICE:
 		case COMMAND:
 		case LISTEN:
+		case NAMES:
 			fprintf(out, "\"%s\"", *(char **)value);
 			break;
 		case SWITCH:

@@ -37,6 +37,7 @@ struct config {
 	int job_days, event_days; /* how long ended jobs and events are kept, 1..3650, default 90 and 30 */
 	char *actions_dir;       /* default <libexecdir>/postern/actions */
 	char *local_actions_dir; /* goes before it, default /etc/postern/actions */
+	char *reserved_names;    /* no tenant's, separated by spaces, default "" */
 	char *unix_users;        /* "adopt" (default), "create", "none" */
 	char *home_dir;          /* of new accounts, default /home */
 	char *mail_dir;          /* mailboxes' folders, default /var/vmail */
@@ -69,6 +70,9 @@ struct config {
  * path that was asked for is). Errors are written to `err` as sentences, one a line. False when there was any. */
 bool config_load(struct config *, const char *path, FILE *err);
 void config_free(struct config *);
+
+/* Is this host name (lower case, A-labels) reserved for the installation? */
+bool config_reserves(const struct config *, const char *name);
 
 /* The table as a sample postern.conf (comments with meaning, unit, bounds; defaults commented out). */
 void config_print_sample(FILE *);

@@ -313,6 +313,19 @@ static void unknown_field(struct request *r, const struct field *fields, const c
 		request_failf(r, ERR_VALIDATION, name, n ? "is no field of this; leave it out" : "nothing can be given here; leave it out");
 }
 
+/* A name of the installation itself, in the hands of a tenant, would take its place on the web server. */
+static void judge_claim(struct request *r, const struct field *f, struct json_object *value)
+{
+	bool list = json_object_is_type(value, json_type_array);
+	size_t n = list ? json_object_array_length(value) : 1;
+
+	for (size_t i = 0; i < n; i++)
+		if (config_reserves(r->config, json_object_get_string(list ? json_object_array_get_idx(value, i) : value))) {
+			r->admin_field = f->name;
+			r->admin_why = "is reserved for this installation; only an administrator may give it to an account";
+		}
+}
+
 static void check_object(struct request *r, struct json_object *given)
 {
 	const struct field *fields = r->route->input ? r->route->input : r->resource->fields;
@@ -344,6 +357,8 @@ static void check_object(struct request *r, struct json_object *given)
 		json_object_object_add(r->body, f->name, checked);
 		if (f->flags & F_ADMIN)
 			r->admin_field = f->name;
+		if (f->flags & F_CLAIM)
+			judge_claim(r, f, checked);
 		if (f->flags & F_SECRET && r->secret_count < sizeof r->secrets / sizeof *r->secrets)
 			r->secrets[r->secret_count++] = f->name;
 	}

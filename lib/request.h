@@ -97,6 +97,7 @@ struct request {
 	bool body_too_large;
 	struct json_object *body;  /* as checked; put at arena reset */
 	const char *admin_field;   /* a given field that only administrators may set, or NULL */
+	const char *admin_why;     /* why so, where it is its value; or NULL */
 	const char *secrets[8];    /* secret fields that were given, for the trail */
 	size_t secret_count;
 	struct query query;

@@ -262,7 +262,7 @@ static void write_answer(struct service *s, struct request *r, struct reply *out
 	struct reply kept;
 
 	if (r->admin_field && !(r->caller.rank == ADMIN && r->caller.account_id == 0)) {
-		request_failf(r, ERR_FORBIDDEN, r->admin_field, "may be set by an administrator only");
+		request_failf(r, ERR_FORBIDDEN, r->admin_field, "%s", r->admin_why ? r->admin_why : "may be set by an administrator only");
 		r->failure.reason = "role";
 		fail_recorded(s, r, out);
 		return;

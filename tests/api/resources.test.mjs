@@ -9,7 +9,7 @@ import { startStack, until } from './harness.mjs';
 let s, token, tenant, own;
 
 before(async () => {
-	s = await startStack('resources', { WORKER: 'yes' });
+	s = await startStack('resources', { WORKER: 'yes', POSTERN_RESERVED_NAMES: 'host.example.org panel.example.org' });
 	token = s.mint({ expires_at: 'null' }).token;
 	tenant = s.tenant();
 	own = s.mint({ owner: tenant.user.username, scopes: ['*'] }).token;
@@ -137,6 +137,14 @@ test('the plan limits the number of domains, also when several are made at once'
 	expect(await post('/api/domains', { domain: `${s.unique('m')}.example` }, t.token), 409, /allows 0/);
 	expect(await patch(`/api/accounts/${t.account.id}`, { max_domains: null }), 200);
 	await make('/api/domains', { domain: `${s.unique('m')}.example` }, t.token);
+});
+
+test('a name that is reserved for the installation is no tenant\'s, neither as a domain nor as an alias', async () => {
+	expect(await post('/api/domains', { domain: 'Panel.Example.org' }, own), 403, /reserved for this installation/, 'domain');
+	const { id } = await make('/api/domains', { domain: `${s.unique('r')}.example`, website: false }, own);
+	expect(await post('/api/websites', { domain_id: id, aliases: ['www.example.net', 'panel.example.org'] }, own), 403, /reserved/, 'aliases');
+	assert.equal(s.sql(`SELECT count(*)::int AS n FROM postern.domain_names WHERE domain = 'panel.example.org'`)[0].n, 0);
+	expect(await remove(`/api/domains/${(await make('/api/domains', { domain: 'panel.example.org', account: tenant.username })).id}`), 204);
 });
 
 test('a name of another account, or one below it, is taken, and nobody says whose it is', async () => {
