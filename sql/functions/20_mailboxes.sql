@@ -100,14 +100,28 @@ LANGUAGE sql AS $$ SELECT gate.set_status('postern.mailboxes', 'mailbox', o, 'ac
 CREATE FUNCTION mailboxes.unsuspend(c postern.caller, o text, b jsonb) RETURNS postern.done
 LANGUAGE sql AS $$ SELECT gate.set_status('postern.mailboxes', 'mailbox', o, 'suspended', 'active') $$;
 
--- Gone at once for whoever logs in or sends mail.
+-- Gone at once for whoever logs in or sends mail; a job removes what is stored, in the folder that mail.mailboxes named.
 CREATE FUNCTION mailboxes.remove(c postern.caller, p_id bigint) RETURNS void
-LANGUAGE sql AS $$ DELETE FROM postern.mailboxes m WHERE m.id = p_id $$;
+LANGUAGE plpgsql AS $$
+DECLARE
+	v_account bigint;
+	v_folder text;
+BEGIN
+	DELETE FROM postern.mailboxes m WHERE m.id = p_id
+	RETURNING m.account_id, '/' || split_part(m.address, '@', 2) || '/' || split_part(m.address, '@', 1) || '-' || m.id INTO v_account, v_folder;
+	PERFORM gate.work(c, v_account, 'mailbox.remove', 'mailboxes', p_id::text, jsonb_build_object('folder', v_folder));
+END $$;
 CREATE FUNCTION mailboxes."delete"(c postern.caller, o text, b jsonb) RETURNS postern.done
 LANGUAGE plpgsql AS $$
 BEGIN
 	PERFORM mailboxes.remove(c, o::bigint);
 	RETURN ROW(o, NULL)::postern.done;
 END $$;
+
+CREATE FUNCTION mailboxes.task(j postern.jobs) RETURNS jsonb
+LANGUAGE sql STABLE AS $$
+	SELECT jsonb_build_object('folder', j.input -> 'folder')
+	WHERE NOT EXISTS (SELECT FROM postern.mailboxes m WHERE m.id = j.object_id::bigint)
+$$;
 
 RESET ROLE;
