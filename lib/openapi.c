@@ -233,7 +233,7 @@ static void type_words(struct buf *b, const struct field *f, bool input)
 		break;
 	case F_MAILBOX:
 		if (f->min > 0)
-			text(b, "format", "email");
+			text(b, "format", input ? "idn-email" : "email");
 		else
 			text(b, "pattern", "@");
 		number(b, "maxLength", 254);
@@ -250,7 +250,8 @@ static void type_words(struct buf *b, const struct field *f, bool input)
 	                                : "'anyOf':[{'format':'ipv4'},{'format':'ipv6'}]"); break;
 	case F_CIDR_LIST: case F_SCOPE_LIST: case F_UUID_LIST: case F_EMAIL_LIST: case F_HOSTNAME_LIST: case F_PORT_LIST:
 		literal(b, f->type == F_UUID_LIST ? "'items':{'type':'string','format':'uuid'}"
-		           : f->type == F_EMAIL_LIST ? "'items':{'type':'string','format':'email'}"
+		           : f->type == F_EMAIL_LIST ? (input ? "'items':{'type':'string','format':'idn-email'}"
+		                                              : "'items':{'type':'string','format':'email'}")
 		           : f->type == F_PORT_LIST ? "'items':{'type':'integer','minimum':1,'maximum':65535}"
 		           : f->type == F_HOSTNAME_LIST ? (input ? "'items':{'type':'string','format':'idn-hostname'}"
 		                                                 : "'items':{'type':'string','format':'hostname'}")
