@@ -201,6 +201,9 @@ DECLARE
 	v_head bigint;
 	v_count int;
 BEGIN
+	IF NOT EXISTS (SELECT FROM postern.events x WHERE x.seq IS NULL) THEN -- most of the time; a lock would be a write
+		RETURN 0;
+	END IF;
 	SELECT h.seq INTO v_head FROM postern.event_head h FOR UPDATE;
 	WITH next AS (
 		SELECT e.account_id, e.id, row_number() OVER (ORDER BY e.xid, e.place) AS n FROM (

@@ -11,7 +11,7 @@ import { soak, startStack, until } from '../api/harness.mjs';
 let s, state;
 
 before(async () => {
-	s = await startStack('jobs', { WORKER: 'yes' });
+	s = await startStack('jobs', { WORKER: 'yes', POSTERN_THREADS: '8' });
 	state = path.join(s.dir, 'state'); // where actions of these tests leave traces
 	fs.mkdirSync(state, { mode: 0o777 });
 });
@@ -185,6 +185,25 @@ test('Prefer: wait answers with the outcome, or after that time with how it stan
 	assert.equal(gone.headers.get('location'), `/api/v1/jobs.php/${gone.json.data.id}`);
 	assert.equal((await s.ask(gone.headers.get('location'))).json.data.id, gone.json.data.id);
 	await ended(gone.json.data.id);
+});
+
+test('at most a quarter of the threads wait; the others answer at once, and requests go on', async () => {
+	const gate = hold('quarter');
+	s.replaceAction('account.create', gate.wait);
+	const answers = [];
+	const asked = Array.from({ length: 5 }, async () => {
+		const answer = await s.ask('/api/accounts', { method: 'POST', body: { username: s.unique('q') }, headers: { Prefer: 'wait=30' } });
+		answers.push(answer);
+		return answer;
+	});
+	await until(() => answers.length === 3, 'three of five are answered');
+	assert.deepEqual(answers.map((a) => [a.status, a.json.status, a.headers.get('preference-applied')]), Array(3).fill([201, 'pending', null]));
+	assert.equal((await s.ask('/api/accounts')).status, 200);
+	gate.release();
+	const waited = (await Promise.all(asked)).filter((a) => a.headers.get('preference-applied'));
+	assert.deepEqual(waited.map((a) => a.json.status), ['active', 'active']);
+	await until(() => s.sql(`SELECT count(*)::int AS n FROM postern.jobs WHERE status IN ('queued', 'running')`)[0].n === 0, 'all jobs are ended');
+	fs.rmSync(path.join(s.dir, 'actions/account.create'));
 });
 
 test('the command shows jobs and waits for them, and its exit code says how they ended', async () => {
