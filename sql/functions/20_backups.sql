@@ -158,7 +158,7 @@ DECLARE
 	a postern.accounts;
 	v jsonb;
 BEGIN
-	IF j.kind = 'backup.upkeep' THEN
+	IF j.kind = 'backup.retain' THEN
 		RETURN '{}';
 	ELSIF j.kind = 'backup.remove' THEN
 		RETURN jsonb_build_object('backup', j.object_id::bigint);
@@ -190,7 +190,7 @@ DECLARE
 	v_good boolean := j.status = 'succeeded';
 	v_error text := CASE j.status WHEN 'succeeded' THEN NULL WHEN 'cancelled' THEN 'the job was cancelled' ELSE j.error END;
 BEGIN
-	IF j.kind = 'backup.upkeep' THEN
+	IF j.kind = 'backup.retain' THEN
 		IF v_good THEN
 			PERFORM backups.retire(NULL, (j.result ->> 'keep_last')::int);
 			PERFORM backups.schedule((j.result ->> 'every_h')::int);
@@ -249,8 +249,8 @@ $$;
 -- The action knows the settings, so one job a day, or, where backups are made by the clock, one an hour asks it for them.
 CREATE FUNCTION backups.due() RETURNS void
 LANGUAGE sql AS $$
-	SELECT gate.work(work.clockwork(), 0, 'backup.upkeep', 'backups', NULL)
-	WHERE NOT EXISTS (SELECT FROM postern.jobs j WHERE j.account_id = 0 AND j.kind = 'backup.upkeep' AND (j.status IN ('queued', 'running')
+	SELECT gate.work(work.clockwork(), 0, 'backup.retain', 'backups', NULL)
+	WHERE NOT EXISTS (SELECT FROM postern.jobs j WHERE j.account_id = 0 AND j.kind = 'backup.retain' AND (j.status IN ('queued', 'running')
 		OR j.created_at > postern.clock() - CASE WHEN (j.result ->> 'every_h')::int > 0 THEN interval '1 hour' ELSE interval '1 day' END))
 $$;
 

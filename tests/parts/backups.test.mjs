@@ -174,7 +174,7 @@ test('files and databases that were destroyed come back as they were', async () 
 	assert.deepEqual((await backup(b.id)).status, 'active');
 	assert.equal((await job(`backups/${b.id}/verify`)).kind, 'backup.verify');
 	assert.ok((await backup(b.id)).verified_at);
-	const roles = s.psql(`SELECT count(*) FROM pg_roles WHERE rolname LIKE 'postern_deputy%'; SELECT count(*) FROM pg_database WHERE datname ~ '^postern_'`);
+	const roles = s.psql(`SELECT count(*) FROM pg_roles WHERE rolname LIKE 'postern\\_deputy\\_%'; SELECT count(*) FROM pg_database WHERE datname ~ '^postern_'`);
 	assert.equal(roles, '0\n0', 'nothing is left of the roles and databases made for it');
 });
 
@@ -229,7 +229,7 @@ test('mail that was destroyed is read again; a mailbox made anew gets that of it
 	assert.deepEqual(b.parts.map((p) => [p.part, p.mailboxes.map((m) => m.address).sort()]), [['mail', [...addresses].sort()]]);
 	fs.rmSync(path.join(store, `info-${boxes[0].id}`), { recursive: true });
 	await ask('DELETE', `mailboxes/${boxes[1].id}`);
-	fs.rmSync(path.join(store, `a.b_c-d-${boxes[1].id}`), { recursive: true });
+	assert.ok(!fs.existsSync(path.join(store, `a.b_c-d-${boxes[1].id}`)), 'its mail went with it');
 	const anew = await made('mailboxes', { address: addresses[1], password: secret });
 	assert.notEqual(anew.id, boxes[1].id);
 	await job(`backups/${b.id}/restore`, { what: 'mail' });
@@ -260,7 +260,7 @@ test('a dump that ends half-way is no backup, whether its program is killed or s
 	fs.renameSync(flag('good'), flag('pg_dump'));
 	assert.match(failed.job.error, /^the dump of database .* is not whole: .*end of file/);
 	assert.deepEqual(snapshots(failed.id), []);
-	assert.equal(s.psql(`SELECT count(*) FROM pg_roles WHERE rolname LIKE 'postern_deputy%'`), '0');
+	assert.equal(s.psql(`SELECT count(*) FROM pg_roles WHERE rolname LIKE 'postern\\_deputy\\_%'`), '0');
 });
 
 test('restic killed with SIGKILL leaves a lock; the next attempt stores all, and deletion frees it', async () => {

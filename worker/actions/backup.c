@@ -493,7 +493,7 @@ static void restore(struct action *a)
 		restore_database(a);
 }
 
-/* --- backup.verify, backup.remove, backup.upkeep ------------------------------------------------------------------------- */
+/* --- backup.verify, backup.remove, backup.retain ------------------------------------------------------------------------- */
 
 /* All of it is read, which proves each block by its digest, and taken apart by the program that would put it back. */
 static void verify(struct action *a)
@@ -530,7 +530,7 @@ static void delete(struct action *a)
 }
 
 /* What is due is known in the database (sql/functions/20_backups.sql), but for what the settings say. */
-static void upkeep(struct action *a)
+static void retain(struct action *a)
 {
 	struct json_object *result = json_object_new_object();
 
@@ -581,9 +581,9 @@ static const struct kind backup_create = { "backup.create", "Keep what an accoun
 static const struct kind backup_restore = { "backup.restore", "Put back what was kept", 86400, 3, restored, restore };
 static const struct kind backup_verify = { "backup.verify", "Read all of a backup", 86400, 3, verified, verify };
 static const struct kind backup_remove = { "backup.remove", "Forget a backup and free its space", 86400, 50, removed, delete };
-static const struct kind backup_upkeep = { "backup.upkeep", "Tell the database what the settings say of backups", 60, 3, nothing, upkeep };
+static const struct kind backup_retain = { "backup.retain", "Tell the database what the settings say of backups", 60, 3, nothing, retain };
 POSTERN_KIND(backup_create);
 POSTERN_KIND(backup_restore);
 POSTERN_KIND(backup_verify);
 POSTERN_KIND(backup_remove);
-POSTERN_KIND(backup_upkeep);
+POSTERN_KIND(backup_retain);

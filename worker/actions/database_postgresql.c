@@ -317,6 +317,7 @@ static const char *const *deputise(struct action *a, PGconn *c, const struct dat
 	PQconninfoOption *options = PQconninfoParse(a->config.databases_postgresql_dsn, NULL);
 	unsigned char random[PASSWORD];
 	char password[2 * PASSWORD + 1], *verifier;
+	PGresult *r;
 	size_t n = 0;
 
 	dismiss(a, c, d); /* of an attempt that was killed */
@@ -327,7 +328,11 @@ static const char *const *deputise(struct action *a, PGconn *c, const struct dat
 	verifier = PQencryptPasswordConn(c, password, deputy_of(a, d), "scram-sha-256");
 	if (!verifier)
 		action_retry("PostgreSQL: %s", PQerrorMessage(c));
-	run(a, c, "CREATE ROLE %s LOGIN CONNECTION LIMIT 8 IN ROLE %s PASSWORD %s", name_of(a, c, deputy_of(a, d)), name_of(a, c, d->user),
+	r = query(a, c, "SELECT FROM pg_roles WHERE rolname = 'postern_deputies'", NULL);
+	if (!PQntuples(r)) /* by which pg_hba.conf knows them; says and may nothing else */
+		run(a, c, "CREATE ROLE postern_deputies NOLOGIN");
+	PQclear(r);
+	run(a, c, "CREATE ROLE %s LOGIN CONNECTION LIMIT 8 IN ROLE %s, postern_deputies PASSWORD %s", name_of(a, c, deputy_of(a, d)), name_of(a, c, d->user),
 	    literal(a, c, verifier));
 	PQfreemem(verifier);
 	for (const PQconninfoOption *o = options; o->keyword && n < ENV - 6; o++)
