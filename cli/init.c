@@ -2,6 +2,7 @@
 #include "cli.h"
 #include "hba.h"
 #include "migrate.h"
+#include "seal.h"
 #include "show.h"
 #include "token.h"
 #include "words.h"
@@ -9,6 +10,7 @@
 #include <json-c/json.h>
 #include <libgen.h>
 #include <libpq-fe.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -114,6 +116,15 @@ static int have_database(const struct config *config)
 
 /* ---- the pepper ---- */
 
+static int have_folder(const char *folder)
+{
+	if (mkdir(folder, 0750) == 0)
+		said("created the folder", folder);
+	else if (errno != EEXIST)
+		return cli_error(CLI_FAILED, "%s: %s", folder, strerror(errno));
+	return CLI_OK;
+}
+
 static int have_pepper(const struct config *config)
 {
 	const char *path = config->pepper_file, *why = NULL;
@@ -133,10 +144,7 @@ static int have_pepper(const struct config *config)
 	if (!(copy = strdup(path)))
 		return cli_error(CLI_FAILED, "%s", out_of_memory);
 	const char *folder = dirname(copy);
-	if (mkdir(folder, 0750) == 0)
-		said("created the folder", folder);
-	else if (errno != EEXIST)
-		rc = cli_error(CLI_FAILED, "%s: %s", folder, strerror(errno));
+	rc = have_folder(folder);
 	if (rc == CLI_OK && !peppers_create(path))
 		rc = cli_error(CLI_FAILED, "%s: cannot be written: %s\nThe setting pepper_file names it.", path, strerror(errno));
 	if (rc == CLI_OK) {
@@ -145,6 +153,35 @@ static int have_pepper(const struct config *config)
 			cli_error(CLI_FAILED, "%s: its group could not be set: %s", path, strerror(errno));
 		said("created the pepper", path);
 	}
+	free(copy);
+	return rc;
+}
+
+/* ---- the worker's key ---- */
+
+/* Secrets for posternd are encrypted to it. Where only the public part is, another machine has the worker. */
+static int have_worker_key(const struct config *config)
+{
+	const char *public = config->worker_public;
+	char path[PATH_MAX];
+	struct stat info;
+	char *copy;
+	int rc;
+
+	if (lstat(public, &info) == 0) {
+		said("found the worker's public key", public);
+		return CLI_OK;
+	}
+	if (snprintf(path, sizeof path, "%s/key", config->worker_dir) >= (int)sizeof path || !(copy = strdup(public)))
+		return cli_error(CLI_FAILED, "%s", out_of_memory);
+	rc = have_folder(config->worker_dir);
+	if (rc == CLI_OK)
+		rc = have_folder(dirname(copy));
+	if (rc == CLI_OK && !seal_create(path, public))
+		rc = cli_error(CLI_FAILED, "%s and %s cannot be written: %s\nThe settings worker_dir and worker_public name them.", path, public,
+		               strerror(errno));
+	if (rc == CLI_OK)
+		said("created the worker's key", path);
 	free(copy);
 	return rc;
 }
@@ -220,6 +257,8 @@ static int run(struct cli *cli, int argc, char **argv)
 	if (rc == CLI_OK)
 		rc = have_pepper(config);
 	if (rc == CLI_OK)
+		rc = have_worker_key(config);
+	if (rc == CLI_OK)
 		rc = migrate_run(cli, false);
 	if (rc == CLI_OK)
 		rc = hba_ensure(cli, values[2] != NULL);
@@ -231,7 +270,7 @@ static int run(struct cli *cli, int argc, char **argv)
 }
 
 const struct command command_init = {
-	"init", run, "init [--admin NAME] [--email ADDRESS] [--write-hba]", "Create database, pepper, schema and first administrator",
+	"init", run, "init [--admin NAME] [--email ADDRESS] [--write-hba]", "Create database, pepper, the worker's key, schema and first administrator",
 	options,
 	"Does what is missing and says so; running it again changes nothing. Connects like migrate; creating the database "
 	"needs CREATEDB. Each endpoint logs in as a role of its own: where pg_hba.conf does not let it, the lines it takes are "

@@ -22,7 +22,7 @@
 #define FILE_BYTES_MAX ((size_t)64 << 10)
 #define TEXT_BYTES_MAX 1024
 
-enum type { DSN, PATH, PREFIX, ROLE, SWITCH, NUMBER, FORMAT, CHOICE, COMMAND, NAMES, LISTEN };
+enum type { DSN, PATH, PREFIX, ROLE, SWITCH, NUMBER, FORMAT, CHOICE, COMMAND, NAMES, LISTEN, WEB, EMAIL };
 
 struct setting {
 	const char *name;
@@ -130,6 +130,14 @@ static const struct setting settings[] = {
 	  "Every virtual host shows /.well-known/acme-challenge/ of this folder", AT(acme_webroot) },
 	{ "ssl_dir", PATH, "", 0, 0, "/etc/postern/ssl",
 	  "Folder of certificates: <domain>/fullchain.pem and <domain>/privkey.pem", AT(ssl_dir) },
+	{ "acme_directory", WEB, "", 0, 0, "https://acme-v02.api.letsencrypt.org/directory",
+	  "Certificate authority: the address of its ACME directory", AT(acme_directory) },
+	{ "acme_email", EMAIL, "", 0, 0, "",
+	  "Where the certificate authority reaches the administrator; left out: it is given none", AT(acme_email) },
+	{ "acme_command", COMMAND, "", 0, 0, "/usr/bin/uacme",
+	  "The ACME client, uacme", AT(acme_command) },
+	{ "worker_public", PATH, "", 0, 0, "/etc/postern/worker.pem",
+	  "Public key of posternd, to which secrets on their way to it are encrypted; the private one is worker_dir/key", AT(worker_public) },
 	{ "templates_dir", PATH, "", 0, 0, POSTERN_DATADIR,
 	  "Folder of the templates that come with Postern, such as nginx/site.conf.in", AT(templates_dir) },
 	{ "local_templates_dir", PATH, "", 0, 0, "/etc/postern/templates",
@@ -168,7 +176,8 @@ static void *member(const struct config *c, const struct setting *s)
 
 static bool is_text(enum type type)
 {
-	return type == DSN || type == PATH || type == PREFIX || type == ROLE || type == CHOICE || type == COMMAND || type == NAMES || type == LISTEN;
+	return type == DSN || type == PATH || type == PREFIX || type == ROLE || type == CHOICE || type == COMMAND || type == NAMES || type == LISTEN ||
+	       type == WEB || type == EMAIL;
 }
 
 static bool complain(const struct source *from, const char *name, const char *remedy)
@@ -194,6 +203,8 @@ static void describe(const struct setting *s, char *out, size_t size)
 	case NAMES: snprintf(out, size, "host names, separated by spaces"); break;
 	case COMMAND: snprintf(out, size, "a program by its absolute path, with its arguments; no shell reads it"); break;
 	case LISTEN: snprintf(out, size, "addresses with ports, separated by spaces, such as *:80 [::]:80"); break;
+	case WEB:    snprintf(out, size, "an address that begins with https://"); break;
+	case EMAIL:  snprintf(out, size, "an e-mail address"); break;
 	case NUMBER:
 		snprintf(out, size, "a whole number%s%s from %ld to %ld", *s->unit ? " of " : "", s->unit, s->min, s->max);
 		break;
@@ -279,6 +290,8 @@ static bool set(struct config *c, const struct setting *s, const char *value, co
 	case NAMES: fits = are_names(value); break;
 	case COMMAND: fits = (!*value && !*s->preset) || *value == '/'; break;
 	case LISTEN: fits = is_listen(value); break;
+	case WEB:    fits = !strncmp(value, "https://", 8) && value[8] && !strchr(value, ' '); break;
+	case EMAIL:  fits = !*value || (isalnum((unsigned char)*value) && strchr(value, '@') && !strchr(value, ' ')); break;
 	case CHOICE: fits = is_one_of(s->unit, value); break;
 	case PREFIX: fits = is_word(value, 2, 10, ""); break;
 	case ROLE:   fits = is_word(value, 1, 32, "_"); break;
@@ -563,6 +576,8 @@ void config_print(const struct config *c, FILE *out)
 		case COMMAND:
 		case LISTEN:
 		case NAMES:
+		case WEB:
+		case EMAIL:
 			fprintf(out, "\"%s\"", *(char **)value);
 			break;
 		case SWITCH:

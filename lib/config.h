@@ -54,6 +54,10 @@ struct config {
 	char *php_socket;        /* of PHP-FPM; %v: version, %u: Unix user; default /run/php/php%v-fpm-%u.sock */
 	char *acme_webroot;      /* every virtual host shows its /.well-known/acme-challenge, default /var/www/postern-acme */
 	char *ssl_dir;           /* <domain>/fullchain.pem and privkey.pem, default /etc/postern/ssl */
+	char *acme_directory;    /* of the certificate authority, default Let's Encrypt's */
+	char *acme_email;        /* or "" */
+	char *acme_command;      /* default /usr/bin/uacme */
+	char *worker_public;     /* secrets for posternd are encrypted to it, default /etc/postern/worker.pem */
 	char *templates_dir;     /* default <datadir>: nginx/site.conf.in, apache/site.conf.in */
 	char *local_templates_dir; /* goes before it, default /etc/postern/templates */
 	char *pg_dump_command;   /* default /usr/bin/pg_dump */

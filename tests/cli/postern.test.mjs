@@ -44,7 +44,7 @@ before(() => {
 	fs.chmodSync(dir, 0o755);
 	pg('initdb', '-D', `${dir}/data`, '-U', owner, '-A', 'trust', '-E', 'UTF8', '--locale=C.UTF-8', '--no-instructions');
 	pg('pg_ctl', '-s', '-w', '-D', `${dir}/data`, '-l', `${dir}/log`, '-o', `-c listen_addresses= -c fsync=off -k ${dir}`, 'start');
-	fs.writeFileSync(`${dir}/postern.conf`, `dsn = "host=${dir} dbname=postern"\nsql_dir = "${sql}"\npepper_file = "${dir}/etc/pepper"\n`);
+	fs.writeFileSync(`${dir}/postern.conf`, `dsn = "host=${dir} dbname=postern"\nsql_dir = "${sql}"\npepper_file = "${dir}/etc/pepper"\nworker_dir = "${dir}/worker"\nworker_public = "${dir}/etc/worker.pem"\n`);
 	env = { PATH: process.env.PATH, PGUSER: owner, POSTERN_CONFIG: `${dir}/postern.conf` };
 });
 after(() => {
@@ -166,12 +166,13 @@ test('a database out of reach ends with 6', () => {
 test('init makes what is missing and finds it the next time', () => {
 	const first = postern(['init', '--admin', 'kim']), second = postern(['init', '--admin', 'other']);
 	assert.equal(first.status, 0, first.stderr);
-	assert.match(first.stdout, /^created the database postern\ncreated the folder .*\ncreated the pepper .*\napplied 0001_/);
+	assert.match(first.stdout, /^created the database postern\ncreated the folder .*\ncreated the pepper .*\ncreated the folder .*\ncreated the worker's key .*\napplied 0001_/);
 	assert.match(first.stdout, /\ncreated the administrator kim\n$/);
 	assert.equal(second.status, 0, second.stderr);
-	assert.match(second.stdout, /^found the database postern\nfound the pepper .*\nnothing to do\nfound an administrator: kim\n$/);
+	assert.match(second.stdout, /^found the database postern\nfound the pepper .*\nfound the worker's public key .*\nnothing to do\nfound an administrator: kim\n$/);
 	assert.equal(fs.statSync(`${dir}/etc/pepper`).mode & 0o777, 0o640);
 	assert.equal(fs.statSync(`${dir}/etc`).mode & 0o777, 0o750);
+	assert.deepEqual([fs.statSync(`${dir}/worker/key`).mode & 0o777, fs.statSync(`${dir}/etc/worker.pem`).mode & 0o777], [0o600, 0o644]);
 });
 
 test('a database name needs no tame characters', () => {
