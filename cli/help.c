@@ -142,6 +142,7 @@ static const char *any_value(enum field_type type)
 	case F_ADDRESS:    return "192.0.2.7";
 	case F_HOSTNAME_LIST: return "www.example.org";
 	case F_PORT_LIST:  return "20001";
+	case F_PEM:        return "certificate.pem";
 	case F_CIDR_LIST:  return "192.0.2.0/24";
 	case F_SCOPE_LIST: return "domains:read";
 	default:           return "demo";

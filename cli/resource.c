@@ -56,6 +56,27 @@ static struct json_object *list_value(const char *text, bool numbers)
 	return list;
 }
 
+/* What a file holds; NULL after a message. */
+static struct json_object *file_value(const char *path)
+{
+	enum { FILE_MAX = 64 << 10 };
+	static char text[FILE_MAX + 1];
+	FILE *file = fopen(path, "re");
+	struct json_object *value = NULL;
+	size_t len = file ? fread(text, 1, sizeof text, file) : 0;
+
+	if (!file || ferror(file))
+		cli_error(CLI_INVALID, "%s: %s", path, strerror(errno));
+	else if (len > FILE_MAX)
+		cli_error(CLI_INVALID, "%s: is larger than 64 KiB", path);
+	else
+		value = json_object_new_string_len(text, (int)len);
+	if (file)
+		fclose(file);
+	token_wipe(text, sizeof text);
+	return value;
+}
+
 /* What does not fit the type stays text: the one check that judges input names the field and says what it takes. */
 static struct json_object *typed_value(const struct field *f, const char *text)
 {
@@ -135,6 +156,15 @@ static int build(struct call *call)
 				call->query[call->queries++] = (struct local_parameter){ o->parameter, value };
 			break;
 		case TO_BODY:
+			if (value && o->field->type == F_PEM) {
+				struct json_object *held = file_value(value);
+
+				if (!held)
+					return CLI_INVALID;
+				if (!add_member(call, o->field->name, held))
+					return cli_error(CLI_FAILED, "out of memory");
+				break;
+			}
 			if (value && !add_member(call, o->field->name, typed_value(o->field, value)))
 				return cli_error(CLI_FAILED, "out of memory");
 			break;

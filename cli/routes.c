@@ -22,7 +22,7 @@ static const char *const types[] = {
 	[F_SLUG] = "slug", [F_USERNAME] = "username", [F_HOSTNAME] = "hostname", [F_UNICODE] = "unicode",
 	[F_EMAIL] = "email", [F_PATH] = "path", [F_TIMESTAMP] = "timestamp", [F_DATE] = "date", [F_UUID] = "uuid",
 	[F_ADDRESS] = "address", [F_CIDR_LIST] = "cidr_list", [F_SCOPE_LIST] = "scope_list", [F_UUID_LIST] = "uuid_list",
-	[F_MAILBOX] = "mailbox", [F_EMAIL_LIST] = "email_list", [F_HOSTNAME_LIST] = "hostname_list", [F_PORT_LIST] = "port_list",
+	[F_MAILBOX] = "mailbox", [F_EMAIL_LIST] = "email_list", [F_HOSTNAME_LIST] = "hostname_list", [F_PORT_LIST] = "port_list", [F_PEM] = "pem",
 	 [F_JSON] = "json"
 };
 static const char *const methods[] = {

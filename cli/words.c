@@ -154,6 +154,7 @@ static const char *value_name(enum field_type type)
 	case F_SCOPE_LIST: return "SCOPE,...";
 	case F_UUID_LIST:  return "UUID,...";
 	case F_EMAIL_LIST: return "ADDRESS,...";
+	case F_PEM:        return "FILE";
 	case F_HOSTNAME_LIST: return "HOST,...";
 	case F_PORT_LIST:  return "PORT,...";
 	case F_TEXT:
@@ -193,7 +194,7 @@ static void add_query(struct maker *m, const char *parameter, const char *value,
 
 static void add_member(struct maker *m, const struct field *f)
 {
-	if (f->flags & F_SECRET) {
+	if (f->flags & F_SECRET && f->type != F_PEM) { /* a file's name is no secret */
 		char name[sizeof m->table->name];
 		snprintf(name, sizeof name, "%.50s-stdin", f->name);
 		add(m, name, NULL, f->about, TO_SECRET)->field = f;

@@ -23,6 +23,7 @@ enum field_type {
 	F_NAME,      /* 1 to 50 of A-Z a-z 0-9 - _ */
 	F_SLUG,      /* 1 to 50 of a-z 0-9 - _, starting with a letter */
 	F_USERNAME,  /* Unix user name: a-z or _, then a-z 0-9 _ -; at most 32 */
+	F_PEM,       /* PEM blocks: printable ASCII in lines, at most 64 KiB; the CLI takes a file's name */
 	F_HOSTNAME,  /* stored as A-label */
 	F_UNICODE,   /* output only: the A-label in the row, shown as U-label */
 	F_EMAIL,

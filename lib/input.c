@@ -16,7 +16,7 @@
 #include "timestamp.h"
 
 enum { PER_PAGE_DEFAULT = 20, PER_PAGE_MAX = 100, CANDIDATES_MAX = 96, FILTER_VALUES_MAX = 50, SEARCH_MAX = 200,
-       IDEMPOTENCY_KEY_MAX = 255 };
+       IDEMPOTENCY_KEY_MAX = 255, PEM_BYTES_MAX = 64 << 10 };
 
 static void put_json(void *object)
 {
@@ -33,6 +33,15 @@ static bool is_in(const char *text, const char *characters)
 #define LOWER "abcdefghijklmnopqrstuvwxyz"
 #define UPPER "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 #define DIGITS "0123456789"
+
+/* Printable ASCII, in lines. */
+static bool is_in_lines(const char *text)
+{
+	for (; *text; text++)
+		if ((*text < ' ' || *text > '~') && !strchr("\t\r\n", *text))
+			return false;
+	return true;
+}
 
 static bool is_choice(const char *choices, const char *text)
 {
@@ -141,6 +150,10 @@ static const char *check_text(struct arena *arena, const struct field *f, const 
 				return *why = "must not contain control characters", NULL;
 		if (len > max || len < (size_t)f->min)
 			return *why = arena_printf(arena, "must have %lld to %zu bytes; it has %zu", f->min, max, len), NULL;
+		return text;
+	case F_PEM:
+		if (len > PEM_BYTES_MAX || !strstr(text, "-----BEGIN ") || !is_in_lines(text))
+			return *why = "must be text in PEM of at most 64 KiB, which begins with -----BEGIN; write its line ends as \\n in JSON", NULL;
 		return text;
 	case F_ENUM:
 		if (!is_choice(f->choices, text))

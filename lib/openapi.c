@@ -212,6 +212,10 @@ static void type_words(struct buf *b, const struct field *f, bool input)
 		if (input)
 			number(b, "maxLength", f->max > 0 ? f->max : 200);
 		break;
+	case F_PEM:
+		text(b, "pattern", "-----BEGIN ");
+		number(b, "maxLength", 65536);
+		break;
 	case F_ENUM:
 		begin_list(b, "enum");
 		for (const char *c = f->choices; *c; c += strcspn(c, " "), c += strspn(c, " ")) {
@@ -254,7 +258,7 @@ static void type_words(struct buf *b, const struct field *f, bool input)
 		                                              : "'items':{'type':'string','format':'email'}")
 		           : f->type == F_PORT_LIST ? "'items':{'type':'integer','minimum':1,'maximum':65535}"
 		           : f->type == F_HOSTNAME_LIST ? (input ? "'items':{'type':'string','format':'idn-hostname'}"
-		                                                 : "'items':{'type':'string','format':'hostname'}")
+		                                                 : "'items':{'type':'string','maxLength':255}")
 		           : f->type == F_SCOPE_LIST ? "'items':{'type':'string',"
 		                                       "'maxLength':100}" : "'items':{'type':'string'}");
 		if (input)

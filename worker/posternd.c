@@ -21,13 +21,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "acme.h"
 #include "action.h"
 #include "db.h"
 #include "input.h"
 #include "json.h"
 #include "log.h"
+#include "seal.h"
 #include "task.h"
 #include "timestamp.h"
+#include "token.h"
 
 enum {
 	TASKS_MAX = 64, LEASE_S = 60, BEAT_S = 15, POLL_S = 2, HOUSE_S = 60, SEQUENCE_MAX = 2000,
@@ -215,11 +218,32 @@ static bool noted(struct worker *w, const struct task *t, bool good, const char 
 	return true;
 }
 
-static void begin(struct worker *w, const char *job, const struct kind *kind, int attempt, const char *data, const char *secret)
+/* The job's secret, an object as JSON text: who asked for the job has encrypted it to our key. NULL with *why. */
+static char *opened(struct worker *w, const void *sealed, size_t len, const char **why)
+{
+	char *text = seal_open(w->arena, arena_printf(w->arena, "%s/key", w->config.worker_dir), sealed, len, why);
+	struct json_object *secret = NULL;
+	size_t at;
+
+	if (!text)
+		return NULL;
+	secret = json_parse(text, strlen(text), why, &at);
+	if (!json_object_is_type(secret, json_type_object)) {
+		*why = "its secret is no object";
+		token_wipe(text, strlen(text));
+		text = NULL;
+	}
+	json_object_put(secret);
+	return text;
+}
+
+/* `sealed`: NULL where the job has no secret. */
+static void begin(struct worker *w, const char *job, const struct kind *kind, int attempt, const char *data, const void *sealed, size_t len)
 {
 	struct task *t = NULL;
 	struct json_object *fine;
 	const char *why = NULL;
+	char *secret = NULL;
 	bool again = false, started;
 
 	for (size_t i = 0; i < TASKS_MAX && !t; i++)
@@ -230,8 +254,12 @@ static void begin(struct worker *w, const char *job, const struct kind *kind, in
 	*t = (struct task){ .kind = kind, .attempt = attempt, .out = -1, .err = -1, .lock = -1 };
 	snprintf(t->job, sizeof t->job, "%s", job);
 	fine = checked(w, kind, data, &why);
-	started = fine && task_start(t, &w->config, w->config_path, json_object_to_json_string_ext(fine, JSON_C_TO_STRING_PLAIN), secret, &why, &again);
+	if (fine && sealed)
+		secret = opened(w, sealed, len, &why);
+	started = fine && (secret || !sealed) && task_start(t, &w->config, w->config_path, json_object_to_json_string_ext(fine, JSON_C_TO_STRING_PLAIN), secret, &why, &again);
 	json_object_put(fine);
+	if (secret)
+		token_wipe(secret, strlen(secret));
 	if (started) {
 		log_event("info", "job_started", "job", job, "kind", kind->name, NULL);
 		return;
@@ -262,7 +290,8 @@ static void take_jobs(struct worker *w, int64_t now)
 		const struct kind *kind = kind_find(db_get_text(result, i, 1));
 
 		if (kind)
-			begin(w, db_get_text(result, i, 0), kind, db_get_int4(result, i, 2, 1), db_get_text(result, i, 3), NULL);
+			begin(w, db_get_text(result, i, 0), kind, db_get_int4(result, i, 2, 1), db_get_text(result, i, 3),
+			      PQgetisnull(result, i, 4) ? NULL : PQgetvalue(result, i, 4), (size_t)PQgetlength(result, i, 4));
 	}
 	if (PQntuples(result))
 		w->take_us = 0; /* there may be more */
@@ -513,6 +542,8 @@ int main(int argc, char **argv)
 
 	if (kind)
 		return action_main(kind);
+	if (strcmp(program_invocation_short_name, ACME_HOOK) == 0)
+		return acme_hook(argc, argv);
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (option) {
 		case 'c': w.config_path = optarg; break;

@@ -343,6 +343,11 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 	SELECT CASE WHEN action LIKE '%e' THEN action || 'd' WHEN action LIKE '%y' THEN left(action, -1) || 'ied'
 		WHEN action LIKE '%cancel' THEN action || 'led' ELSE action || 'ed' END
 $$;
+-- Is what such a job did told when it is done (ssl.renewed)? A change has its event from the request.
+CREATE FUNCTION gate.told_when_done(kind text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+	SELECT split_part(kind, '.', 2) NOT IN ('create', 'update', 'suspend', 'unsuspend', 'delete', 'apply', 'remove')
+$$;
 -- The event of a change.
 CREATE FUNCTION gate.emit(c postern.caller, p_account_id bigint, p_action text, p_object_id text, p_data jsonb) RETURNS void
 LANGUAGE sql VOLATILE AS $$

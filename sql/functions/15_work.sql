@@ -36,7 +36,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
 	PERFORM gate.job_event(j.id, p_type);
 	-- what was changed has its event from the request; what was done besides has it from here: ssl.renewed
-	IF p_type = 'job.succeeded' AND split_part(j.kind, '.', 2) NOT IN ('create', 'suspend', 'unsuspend', 'delete', 'apply', 'remove') THEN
+	IF p_type = 'job.succeeded' AND gate.told_when_done(j.kind) THEN
 		PERFORM gate.job_event(j.id, gate.past(j.kind),
 			jsonb_build_object('result', j.result));
 	END IF;

@@ -172,9 +172,11 @@ BEGIN
 	DELETE FROM postern.forwarders WHERE account_id = v_id;
 	-- by jobs that come before the account's
 	PERFORM websites.follow(c, w.id, 'website.remove') FROM postern.websites w WHERE w.account_id = v_id ORDER BY w.id;
+	PERFORM ssl.remove(c, s.id) FROM postern.certificates s WHERE s.account_id = v_id ORDER BY s.id;
 	PERFORM databases.remove(c, d.id) FROM postern.databases d WHERE d.account_id = v_id ORDER BY d.id;
 	PERFORM backups.remove(c, x) FROM postern.backups x WHERE x.account_id = v_id AND x.status <> 'deleting' ORDER BY x.id;
 	IF v_databases + v_backups = 0 AND NOT EXISTS (SELECT FROM postern.websites w WHERE w.account_id = v_id)
+	   AND NOT EXISTS (SELECT FROM postern.certificates s WHERE s.account_id = v_id)
 	   AND NOT (SELECT a.managed FROM postern.accounts a WHERE a.id = v_id) THEN
 		PERFORM accounts.forget(v_id); -- nothing on the machine is ours
 		RETURN ROW(o, NULL)::postern.done;
@@ -189,6 +191,7 @@ END $$;
 CREATE FUNCTION accounts.forget(p_id bigint) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
+	DELETE FROM postern.certificates WHERE account_id = p_id;
 	DELETE FROM postern.websites WHERE account_id = p_id;
 	DELETE FROM postern.account_ports WHERE account_id = p_id;
 	DELETE FROM postern.backups WHERE account_id = p_id; -- where one could not be removed, the engine's tag acct:<id> finds it

@@ -164,16 +164,18 @@ BEGIN
 	WHERE x.account_id = d.account_id AND x.id = ANY (v_all);
 	-- one that has a website goes when that is gone; the domain's own is the last, so its job is the answer
 	PERFORM websites.follow_domain(c, x.id, 'website.remove') FROM (SELECT y.id FROM unnest(v_all) y (id) ORDER BY y.id = d.id, y.id) x;
+	PERFORM ssl.remove(c, s.id) FROM postern.certificates s WHERE s.domain_id = ANY (v_all) ORDER BY s.domain_id = d.id, s.id;
 	PERFORM domains.finish_delete(x.id) FROM unnest(v_all) x (id);
 	RETURN ROW(o, NULL)::postern.done;
 END $$;
 
--- A domain that is being deleted goes, with its name, as soon as it has no website.
+-- A domain that is being deleted goes, with its name, as soon as it has no website and no certificate.
 CREATE FUNCTION domains.finish_delete(p_id bigint) RETURNS void
 LANGUAGE sql AS $$
 	WITH gone AS (
 		DELETE FROM postern.domains x WHERE x.id = p_id AND x.status = 'deleting'
-		AND NOT EXISTS (SELECT FROM postern.websites w WHERE w.domain_id = x.id) RETURNING x.account_id, x.domain
+		AND NOT EXISTS (SELECT FROM postern.websites w WHERE w.domain_id = x.id)
+		AND NOT EXISTS (SELECT FROM postern.certificates s WHERE s.domain_id = x.id) RETURNING x.account_id, x.domain
 	)
 	DELETE FROM postern.domain_names n USING gone WHERE n.account_id = gone.account_id AND n.domain = gone.domain
 $$;

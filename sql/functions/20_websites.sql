@@ -234,7 +234,8 @@ LANGUAGE sql STABLE AS $$
 			'runtime', w.runtime, 'php_version', w.php_version, 'proxy_socket', substring(w.proxy_target FROM '^unix:(.*)$'),
 			'proxy_address', substring(w.proxy_target FROM '^http://\[?([0-9a-fA-F:.]+?)\]?:[0-9]+$'),
 			'proxy_port', substring(w.proxy_target FROM '^http://.*:([0-9]+)$')::int, 'https_redirect', w.https_redirect,
-			'suspended', websites.stands_still(w)) END
+			'suspended', websites.stands_still(w), 'certificate', NOT EXISTS (
+				SELECT FROM postern.certificates c WHERE c.domain_id = w.domain_id AND c.status = 'deleting')) END
 	FROM postern.websites w JOIN postern.domains d ON d.id = w.domain_id JOIN postern.accounts a ON a.id = w.account_id
 	WHERE w.id = j.object_id::bigint AND (j.kind <> 'website.remove' OR w.job_id = j.id) -- one that was retried after a change removes nothing
 $$;
@@ -251,7 +252,8 @@ DECLARE
 	w postern.websites;
 BEGIN
 	SELECT * INTO w FROM postern.websites x WHERE x.id = j.object_id::bigint FOR UPDATE;
-	IF NOT FOUND OR w.job_id <> j.id THEN
+	PERFORM ssl.site_settled(w.domain_id);
+	IF w.id IS NULL OR w.job_id <> j.id THEN
 		RETURN;
 	END IF;
 	PERFORM gate.settle_status('postern.websites', j, CASE WHEN websites.stands_still(w) THEN 'suspended' ELSE 'active' END);

@@ -336,7 +336,7 @@ BEGIN
 		END IF;
 	END IF;
 	r := @schema@.change(c, p_op, p_id, p_body, p_match, p_dry);
-	IF NOT p_dry THEN
+	IF NOT p_dry AND NOT (p_status = 202 AND gate.told_when_done(p_action)) THEN
 		PERFORM gate.emit(c, r.account_id, p_action, r.id, coalesce(r.new, r.old, r.doc));
 	END IF;
 	PERFORM gate.trail(c, r.account_id, p_action, r.id, p_method, p_path, CASE WHEN p_status = 204 AND r.job IS NOT NULL THEN 202 ELSE p_status END, CASE WHEN p_dry THEN 'dry_run' END,
@@ -407,7 +407,7 @@ DECLARE
 	r @schema@.change := @schema@.change(c, p_op, p_id, p_body, NULL, p_dry);
 BEGIN
 	IF NOT p_dry THEN
-		PERFORM gate.emit(c, r.account_id, p_action, r.id, coalesce(r.new, r.old, r.doc));
+		PERFORM gate.emit(c, r.account_id, p_action, r.id, coalesce(r.new, r.old, r.doc)) WHERE NOT (p_status = 202 AND gate.told_when_done(p_action));
 		PERFORM gate.trail(c, r.account_id, p_action, r.id, NULL, NULL, CASE WHEN p_status = 204 AND r.job IS NOT NULL THEN 202 ELSE p_status END,
 			NULL, NULL, NULL, gate.changes(r.old, r.new, p_secrets));
 	END IF;

@@ -12,7 +12,7 @@ import { fcgi, socketOf } from './fastcgi.mjs';
 import { startStack } from './harness.mjs';
 
 const rank = { viewer: 1, customer: 2, admin: 3 };
-let s, operations, mailed, unserved, own, other, viewer, customer, stamp;
+let s, operations, mailed, unserved, uncertified, own, other, viewer, customer, stamp;
 
 // How an object is made that an operation may work on, in the account `own`. Answers its id.
 const made = async (resource, body) => {
@@ -40,6 +40,11 @@ const objects = {
 	},
 	mailboxes: async () => (await made('mailboxes', { address: `${s.unique('m')}@${await domain()}`, password: 'correct horse' })).id,
 	roles: async (op) => (await made('roles', { name: s.unique('role'), scopes: [op.scope] })).id,
+	ssl: async () => {
+		const { id } = await made('ssl', { domain: await domain() });
+		s.psql(`UPDATE postern.jobs SET status = 'succeeded' WHERE resource = 'ssl' AND object_id = '${id}'`); // posternd's part
+		return id;
+	},
 	tokens: async (op) => (await mint(s, { owner: own.user.username, scopes: [op.scope], expires_at: stamp })).id,
 	websites: async () => (await made('websites', { domain: await domain() })).id,
 	users: async () => (await made('users', { username: s.unique('u'), account: own.username })).id,
@@ -60,6 +65,7 @@ const bodies = {
 	createForwarder: () => ({ address: `${s.unique('f')}@${mailed}`, destinations: ['b@example.net'] }), changeForwarder: () => ({ destinations: ['c@example.net'] }),
 	replaceForwarder: () => ({ destinations: ['d@example.net'] }),
 	createMailbox: () => ({ address: `${s.unique('m')}@${mailed}`, password: 'correct horse' }), changeMailbox: () => ({ quota_mb: 10 }),
+	createCertificate: () => ({ domain: uncertified, names: [`www.${uncertified}`] }), changeCertificate: () => ({ auto_renew: false }),
 	createWebsite: () => ({ domain: unserved }), changeWebsite: () => ({ https_redirect: true }), replaceWebsite: () => ({ runtime: 'static' }),
 	createRole: (op) => ({ name: s.unique('role'), scopes: [op.scope] }), changeRole: () => ({ description: 'changed' }),
 	replaceRole: (op) => ({ scopes: [op.scope], description: 'replaced' }),
@@ -68,7 +74,7 @@ const bodies = {
 	createUser: () => ({ username: s.unique('nu') }), changeUser: () => ({ email: 'a@example.org' }), replaceUser: () => ({ email: 'b@example.org', account: own.username }),
 };
 const bodiless = ['Account', 'Database', 'Domain', 'Forwarder', 'Mailbox', 'User', 'Website'].flatMap((one) => [`suspend${one}`, `unsuspend${one}`])
-	.concat('cancelJob', 'retryJob', 'revokeToken', 'verifyBackup');
+	.concat('cancelJob', 'renewCertificate', 'retryJob', 'revokeToken', 'verifyBackup');
 
 // A path such as ".json" exists in the bare spelling only.
 const bare = (op) => op.path.startsWith('.');
@@ -92,7 +98,7 @@ function trail(answers) {
 }
 
 // All that a request could have changed, but for the trail and the counts.
-const fingerprint = () => s.sql(['accounts', 'users', 'roles', 'tokens', 'keys', 'domains', 'domain_names', 'mailboxes', 'forwarders', 'databases', 'database_names', 'backups', 'events', 'jobs', 'kept_answers']
+const fingerprint = () => s.sql(['accounts', 'users', 'roles', 'tokens', 'keys', 'domains', 'domain_names', 'certificates', 'mailboxes', 'forwarders', 'databases', 'database_names', 'backups', 'events', 'jobs', 'kept_answers']
 	.map((t) => `SELECT '${t}' AS t, count(*), md5(string_agg(x::text, ';' ORDER BY x::text)) FROM postern.${t} x`).join(' UNION ALL '));
 
 before(async () => {
@@ -106,6 +112,7 @@ before(async () => {
 	s.token = s.mint({ name: 'matrix' }).token;
 	mailed = await domain();
 	unserved = await domain();
+	uncertified = await domain();
 	await s.ask('/api/domains', { token: (await mint(s, { owner: customer.username, scopes: ['domains:read'] })).token }); // a row to read
 	await spread(operations.map((op) => async () => {
 		op.body = bodies[op.operation_id]?.(op);

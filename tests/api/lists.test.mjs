@@ -28,6 +28,8 @@ before(async () => {
 		SELECT account_id, id, 'a@' || domain, '{BLF-CRYPT}$2b$x', id, status FROM postern.domains WHERE id % 50 = 0;
 		INSERT INTO postern.forwarders (account_id, domain_id, address, destinations)
 		SELECT account_id, id, '@' || domain, '{b@example.net}' FROM postern.domains WHERE id % 50 = 0;
+		INSERT INTO postern.certificates (account_id, domain_id, source, wanted, status)
+		SELECT account_id, id, CASE WHEN id % 100 = 0 THEN 'acme' ELSE 'upload' END, ARRAY[domain], 'error' FROM postern.domains WHERE id % 50 = 0;
 		INSERT INTO postern.databases (account_id, engine, name, username, charset, verifier, size_bytes)
 		SELECT ${accounts[0].id}, 'postgresql', 'l_' || i, 'l_' || i, 'UTF8', 'x', i / 2 FROM generate_series(1, 9) i;
 		INSERT INTO postern.backups (account_id, kind, status, parts, finished_at)

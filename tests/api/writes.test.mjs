@@ -118,7 +118,11 @@ test('a dry run of every write checks everything, answers 200 and changes nothin
 	for (const one of [site, still])
 		await post('/api/websites', { domain: one.domain });
 	await post(`/api/websites/${still.domain}/suspend`);
+	const secured = (await post('/api/ssl', { domain: site.domain })).json;
+	s.psql(`UPDATE postern.jobs SET status = 'failed' WHERE id = '${secured.job_id}'`);
 	const good = {
+		createCertificate: { body: { domain: bare.domain } }, changeCertificate: { id: site.domain, body: { auto_renew: false } }, renewCertificate: { id: secured.id },
+		deleteCertificate: { id: secured.id },
 		createWebsite: { body: { domain: bare.domain } }, replaceWebsite: { id: site.domain, body: { runtime: 'static' } }, changeWebsite: { id: site.domain, body: { https_redirect: true } },
 		deleteWebsite: { id: site.domain }, suspendWebsite: { id: site.domain }, unsuspendWebsite: { id: still.domain },
 		cancelJob: { id: account.account.job_id }, retryJob: { id: stopped.account.job_id },

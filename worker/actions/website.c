@@ -24,6 +24,7 @@ static const struct field present[] = {
 	{ "proxy_address",  F_ADDRESS,       F_NULLABLE, "Address that answers" },
 	{ "proxy_port",     F_INT,           F_NULLABLE, "Port that answers", .min = 1, .max = 65535 },
 	{ "https_redirect", F_BOOL,          0,          "Whether plain HTTP leads to HTTPS, once there is a certificate" },
+	{ "certificate",    F_BOOL,          0,          "False: a certificate that is there is about to go, and not to be served" },
 	{ "suspended",      F_BOOL,          0,          "Whether it answers 503 only" },
 	{ 0 }
 };
@@ -269,7 +270,7 @@ static void apply(struct action *a)
 	const struct webserver w = webserver_find(a, action_text(a, "web_server"));
 	struct webserver_file file = { site_path(a, &w), NULL, 0, 0644, WEBSERVER_MARK };
 	const char *certificate, *key;
-	bool certified = has_certificate(a, &certificate, &key);
+	bool certified = has_certificate(a, &certificate, &key) && action_bool(a, "certificate", true);
 	struct buf text;
 
 	if (strcmp(action_text(a, "runtime"), "proxy") != 0 && !action_bool(a, "suspended", false))
