@@ -9,7 +9,7 @@ let s, token, stored;
 
 before(async () => {
 	s = await startStack('input');
-	token = s.mint().token;
+	token = s.mint({ action_limit: 1000000 }).token;
 	stored = inventory();
 });
 after(() => s?.stop());
@@ -184,6 +184,7 @@ test('a value of a wrong type, or beyond its bounds, is refused by the name of i
 		scope_list: ['domains:read', 5, {}, [5], [null], [''], ['A:B'], ['x'.repeat(101)], ['domains read'], [[]], Array(201).fill('domains:read')],
 		hostname_list: ['a.example', 5, {}, [5], [null], [''], ['a'], ['*.example.org'], ['a..b'], [['a.example']], Array(101).fill('a.example')],
 		port_list: ['8080', 8080, {}, ['8080'], [null], [0], [65536], [-1], [1.5], [[8080]], Array(101).fill(8080)],
+		pem: [...text, '', 'x', '-----BEGIN', `-----BEGIN X-----\n${'A'.repeat(70000)}\n-----END X-----\n`],
 		uuid_list: ['x', 5, {}, [5], [null], ['x'], ['']],
 	};
 	let tried = 0;
