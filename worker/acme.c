@@ -25,12 +25,12 @@ enum { FILE_MAX = 64 << 10, TOKEN_MAX = 200, ACCEPTED = 0, DECLINED = 1 };
 /* What comes from the authority names a file: only letters of its alphabet are taken. */
 int acme_hook(int argc, char **argv)
 {
-	const char *webroot = getenv(WEBROOT), *method, *token, *path;
-	struct arena *arena = arena_new();
+	const char *webroot = getenv(WEBROOT), *method, *token;
+	char path[sizeof CHALLENGES + TOKEN_MAX + 1];
 	int root, folder;
 	bool done;
 
-	if (argc != 6 || !webroot || !arena || strcmp(argv[2], "http-01") != 0)
+	if (argc != 6 || !webroot || strcmp(argv[2], "http-01") != 0)
 		return DECLINED;
 	method = argv[1];
 	token = argv[4];
@@ -38,8 +38,8 @@ int acme_hook(int argc, char **argv)
 		return DECLINED;
 	root = open(webroot, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	folder = root < 0 ? -1 : file_make_folder(root, CHALLENGES, 0755, (uid_t)-1, (gid_t)-1);
-	path = arena_printf(arena, CHALLENGES "/%s", token);
-	if (folder < 0 || !path)
+	snprintf(path, sizeof path, CHALLENGES "/%s", token);
+	if (folder < 0)
 		done = false;
 	else if (strcmp(method, "begin") == 0)
 		done = file_write(root, path, argv[5], strlen(argv[5]), 0644, (uid_t)-1, (gid_t)-1);
