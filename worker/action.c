@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "buf.h"
@@ -164,6 +165,18 @@ int __lsan_is_turned_off(void)
 	return acting;
 }
 
+int action_lock = -1;
+
+/* The one file beside the standard ones that posternd leaves open. */
+static void find_lock(void)
+{
+	struct stat st;
+
+	for (int fd = STDERR_FILENO + 1; fd < 256 && action_lock < 0; fd++)
+		if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+			action_lock = fd;
+}
+
 int action_main(const struct kind *kind)
 {
 	static struct action action;
@@ -171,6 +184,7 @@ int action_main(const struct kind *kind)
 	const char *why = NULL, *text;
 	size_t len, at = 0;
 
+	find_lock();
 	acting = true;
 	action.arena = arena_new();
 	text = action.arena ? read_all(action.arena, &len) : NULL;

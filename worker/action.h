@@ -25,6 +25,9 @@ struct action {
 	struct arena *arena;
 };
 
+/* The job's lock file, as posternd has opened it for this process; -1: there is none. */
+extern int action_lock;
+
 /* Read the job from standard input and run it: posternd under the name of a kind. Returns the exit code. */
 int action_main(const struct kind *);
 

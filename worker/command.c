@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
-#include <linux/close_range.h>
 #include <poll.h>
 #include <pwd.h>
 #include <signal.h>
@@ -60,8 +59,8 @@ static _Noreturn void become(const struct command *c, pid_t parent, int in, int 
 		_exit(NOT_STARTED);
 	}
 	/* A tenant's process must not hold the job's lock: it dies with the action, and could else keep the lock for itself. */
-	if (user && close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC) != 0)
-		_exit(NOT_STARTED);
+	if (user && action_lock > 0)
+		close(action_lock);
 	signal(SIGPIPE, SIG_DFL);
 	execvpe(c->argv[0], (char *const *)c->argv, (char *const *)env);
 	fprintf(stderr, "%s: %s\n", c->argv[0], strerror(errno));
