@@ -14,7 +14,7 @@
 #include "json.h"
 #include "timestamp.h"
 
-enum { FILE_MAX = 64 << 10, TOKEN_MAX = 200, ACCEPTED = 0, DECLINED = 1 };
+enum { TRIES = 5, FILE_MAX = 64 << 10, TOKEN_MAX = 200, ACCEPTED = 0, DECLINED = 1 };
 #define WEBROOT "POSTERN_ACME_WEBROOT"
 #define CHALLENGES ".well-known/acme-challenge"
 #define BASE64URL "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
@@ -104,11 +104,33 @@ static const char *hook_path(struct action *a, const char *state)
 
 /* ---- uacme ---- */
 
-/* Words after those of the setting. */
+/* The last problem document of the authority (RFC 8555 section 6.7) in what uacme says: "unauthorized: …"; NULL: there is none. */
+static const char *problem(struct action *a, const struct command *c, const char **type)
+{
+	const char *begin = NULL, *end, *why;
+	struct json_object *document, *value;
+	size_t at;
+
+	for (const char *next = c->errors; (next = strstr(next, "\n{")); next++)
+		begin = next;
+	end = begin ? strstr(begin, "\n}") : NULL;
+	if (!end || !(document = json_parse(begin + 1, (size_t)(end + 2 - begin - 1), &why, &at)))
+		return NULL;
+	*type = json_object_object_get_ex(document, "type", &value) && json_object_is_type(value, json_type_string)
+	            ? json_object_get_string(value) : "";
+	if (strncmp(*type, PROBLEM, strlen(PROBLEM)) == 0)
+		*type += strlen(PROBLEM);
+	return arena_printf(a->arena, "%s: %s", *type, json_object_object_get_ex(document, "detail", &value) &&
+	                    json_object_is_type(value, json_type_string) ? json_object_get_string(value) : "no details");
+}
+
+/* Words after those of the setting. An authority may refuse any request for its nonce, to be sent again with another one
+ * (RFC 8555 section 6.5); uacme does so once, we with all of it. */
 static bool uacme(struct action *a, struct command *c, const char *state, const char *const *words)
 {
 	const char *webroot = arena_printf(a->arena, WEBROOT "=%s", a->config.acme_webroot);
 	const char *const env[] = { webroot, NULL };
+	const char *type = "";
 	size_t n = 0;
 
 	*c = (struct command){ .env = env };
@@ -121,26 +143,13 @@ static bool uacme(struct action *a, struct command *c, const char *state, const 
 			c->argv[n++] = *word;
 	for (; *words && n < COMMAND_ARGS_MAX - 1; words++)
 		c->argv[n++] = *words;
-	return command_run(a, c);
-}
-
-/* The authority's problem document (RFC 8555 section 6.7) in what uacme says: "unauthorized: …"; NULL where there is none. */
-static const char *problem(struct action *a, const struct command *c, const char **type)
-{
-	const char *begin = strstr(c->errors, "\n{"), *end = NULL, *why;
-	struct json_object *document, *value;
-	size_t at;
-
-	for (const char *next = begin; next && (next = strstr(next + 1, "\n}"));)
-		end = next;
-	if (!end || !(document = json_parse(begin + 1, (size_t)(end + 2 - begin - 1), &why, &at)))
-		return NULL;
-	*type = json_object_object_get_ex(document, "type", &value) && json_object_is_type(value, json_type_string)
-	            ? json_object_get_string(value) : "";
-	if (strncmp(*type, PROBLEM, strlen(PROBLEM)) == 0)
-		*type += strlen(PROBLEM);
-	return arena_printf(a->arena, "%s: %s", *type, json_object_object_get_ex(document, "detail", &value) &&
-	                    json_object_is_type(value, json_type_string) ? json_object_get_string(value) : "no details");
+	for (int tries = 0; tries < TRIES; tries++) {
+		if (command_run(a, c))
+			return true;
+		if (!problem(a, c, &type) || strcmp(type, "badNonce") != 0)
+			break;
+	}
+	return false;
 }
 
 /* It looked for a name and did not find there what the hook had put. */
