@@ -62,7 +62,7 @@ END $$;
 CREATE FUNCTION databases."create"(c postern.caller, o text, b jsonb) RETURNS postern.done
 LANGUAGE plpgsql AS $$
 DECLARE
-	a postern.accounts;
+	a postern.accounts := users.open_account(c, b);
 	v_id bigint;
 	v_engine text := b ->> 'engine';
 	v_name text;
@@ -70,12 +70,7 @@ DECLARE
 	v_charset text := coalesce(b ->> 'charset', CASE b ->> 'engine' WHEN 'postgresql' THEN 'UTF8' ELSE 'utf8mb4' END);
 	v_what text := 'name';
 BEGIN
-	SELECT * INTO a FROM postern.accounts x WHERE x.id = coalesce(users.account_of(c, b), c.account_id) FOR UPDATE;
-	IF NOT FOUND THEN
-		PERFORM gate.invalid('account_id', 'is required: your token is bound to no account; give account_id or account');
-	ELSIF a.status NOT IN ('active', 'pending') THEN
-		PERFORM gate.fail(409, format('the account is %s', a.status));
-	ELSIF a.max_databases <= (SELECT count(*) FROM postern.databases d WHERE d.account_id = a.id) THEN
+	IF a.max_databases <= (SELECT count(*) FROM postern.databases d WHERE d.account_id = a.id) THEN
 		PERFORM gate.fail(409, format('the account''s plan allows %s databases; delete one or change the plan', a.max_databases));
 	END IF;
 	v_name := databases.full_name('name', b ->> 'name', a.username, v_engine);

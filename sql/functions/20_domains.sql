@@ -21,21 +21,44 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 		SELECT FROM up JOIN postern.domain_names n ON n.domain = up.name WHERE n.account_id <> p_account)
 $$;
 
+-- The domain that a body names, by number or by name, kept from being changed meanwhile: one that something may be served for.
+CREATE FUNCTION domains.to_serve(b jsonb) RETURNS postern.domains
+LANGUAGE plpgsql AS $$
+DECLARE
+	d postern.domains;
+	v_status text;
+BEGIN
+	IF b ->> 'domain_id' IS NULL AND b ->> 'domain' IS NULL THEN
+		PERFORM gate.invalid('domain', 'is required: give domain or domain_id');
+	END IF;
+	SELECT * INTO d FROM postern.domains x
+	WHERE x.id = coalesce((b ->> 'domain_id')::bigint, x.id) AND x.domain = coalesce(b ->> 'domain', x.domain) FOR UPDATE;
+	IF NOT FOUND AND b ? 'domain' AND b ? 'domain_id' THEN
+		PERFORM gate.invalid('domain_id', 'is not the number of this domain; give one of the two');
+	ELSIF NOT FOUND THEN
+		PERFORM gate.invalid(CASE WHEN b ? 'domain' THEN 'domain' ELSE 'domain_id' END, 'there is no such domain; create it first');
+	END IF;
+	SELECT a.status INTO v_status FROM postern.accounts a WHERE a.id = d.account_id;
+	IF v_status NOT IN ('active', 'pending') THEN
+		PERFORM gate.fail(409, format('the account is %s', v_status));
+	ELSIF d.status = 'deleting' THEN
+		PERFORM gate.fail(409, 'the domain is being deleted');
+	ELSIF NOT d.managed THEN
+		PERFORM gate.fail(409, 'Postern only knows of this domain, which was imported, and changes nothing that serves it');
+	END IF;
+	RETURN d;
+END $$;
+
 CREATE FUNCTION domains."create"(c postern.caller, o text, b jsonb) RETURNS postern.done
 LANGUAGE plpgsql AS $$
 DECLARE
-	a postern.accounts;
+	a postern.accounts := users.open_account(c, b);
 	v_domain text := b ->> 'domain';
 	v_type text := b ->> 'type';
 	v_root text;
 	made postern.domains;
 BEGIN
-	SELECT * INTO a FROM postern.accounts x WHERE x.id = coalesce(users.account_of(c, b), c.account_id) FOR UPDATE;
-	IF NOT FOUND THEN
-		PERFORM gate.invalid('account_id', 'is required: your token is bound to no account; give account_id or account');
-	ELSIF a.status NOT IN ('active', 'pending') THEN
-		PERFORM gate.fail(409, format('the account is %s', a.status));
-	ELSIF a.max_domains <= (SELECT count(*) FROM postern.domains d WHERE d.account_id = a.id) THEN
+	IF a.max_domains <= (SELECT count(*) FROM postern.domains d WHERE d.account_id = a.id) THEN
 		PERFORM gate.fail(409, format('the account''s plan allows %s domains; delete one or change the plan', a.max_domains));
 	END IF;
 	IF EXISTS (SELECT FROM postern.domain_names n WHERE n.domain = v_domain)

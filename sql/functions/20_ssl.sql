@@ -74,28 +74,10 @@ END $$;
 CREATE FUNCTION ssl."create"(c postern.caller, o text, b jsonb) RETURNS postern.done
 LANGUAGE plpgsql AS $$
 DECLARE
-	d postern.domains;
+	d postern.domains := domains.to_serve(b);
 	x postern.certificates;
-	v_status text;
 BEGIN
-	IF b ->> 'domain_id' IS NULL AND b ->> 'domain' IS NULL THEN
-		PERFORM gate.invalid('domain', 'is required: give domain or domain_id');
-	END IF;
-	SELECT * INTO d FROM postern.domains y
-	WHERE y.id = coalesce((b ->> 'domain_id')::bigint, y.id) AND y.domain = coalesce(b ->> 'domain', y.domain) FOR UPDATE;
-	IF NOT FOUND AND b ? 'domain' AND b ? 'domain_id' THEN
-		PERFORM gate.invalid('domain_id', 'is not the number of this domain; give one of the two');
-	ELSIF NOT FOUND THEN
-		PERFORM gate.invalid(CASE WHEN b ? 'domain' THEN 'domain' ELSE 'domain_id' END, 'there is no such domain; create it first');
-	END IF;
-	SELECT a.status INTO v_status FROM postern.accounts a WHERE a.id = d.account_id;
-	IF v_status NOT IN ('active', 'pending') THEN
-		PERFORM gate.fail(409, format('the account is %s', v_status));
-	ELSIF d.status = 'deleting' THEN
-		PERFORM gate.fail(409, 'the domain is being deleted');
-	ELSIF NOT d.managed THEN
-		PERFORM gate.fail(409, 'Postern only knows of this domain, which was imported, and changes nothing that serves it');
-	ELSIF EXISTS (SELECT FROM postern.certificates y WHERE y.domain_id = d.id) THEN
+	IF EXISTS (SELECT FROM postern.certificates y WHERE y.domain_id = d.id) THEN
 		PERFORM gate.fail(409, 'the domain has a certificate already; renew or change that', jsonb_build_object('domain', 'has a certificate'));
 	END IF;
 	INSERT INTO postern.certificates (version, account_id, domain_id, source, wanted, auto_renew) -- begin() makes it version 1

@@ -32,6 +32,22 @@ BEGIN
 	RETURN v_id;
 END $$;
 
+-- The account that a body names, else the caller's, for something more to be made in it: locked, so that what its plan allows is
+-- counted by one at a time.
+CREATE FUNCTION users.open_account(c postern.caller, b jsonb) RETURNS postern.accounts
+LANGUAGE plpgsql AS $$
+DECLARE
+	a postern.accounts;
+BEGIN
+	SELECT * INTO a FROM postern.accounts x WHERE x.id = coalesce(users.account_of(c, b), c.account_id) FOR UPDATE;
+	IF NOT FOUND THEN
+		PERFORM gate.invalid('account_id', 'is required: your token is bound to no account; give account_id or account');
+	ELSIF a.status NOT IN ('active', 'pending') THEN
+		PERFORM gate.fail(409, format('the account is %s', a.status));
+	END IF;
+	RETURN a;
+END $$;
+
 -- A role or account that a user writes lies within their own. Administrators are changed only with users:admin.
 CREATE FUNCTION users.check_role(c postern.caller, p_role text) RETURNS void
 LANGUAGE plpgsql STABLE AS $$

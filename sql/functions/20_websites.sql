@@ -138,27 +138,9 @@ END $$;
 CREATE FUNCTION websites."create"(c postern.caller, o text, b jsonb) RETURNS postern.done
 LANGUAGE plpgsql AS $$
 DECLARE
-	d postern.domains;
-	v_status text;
+	d postern.domains := domains.to_serve(b);
 BEGIN
-	IF b ->> 'domain_id' IS NULL AND b ->> 'domain' IS NULL THEN
-		PERFORM gate.invalid('domain', 'is required: give domain or domain_id');
-	END IF;
-	SELECT * INTO d FROM postern.domains x
-	WHERE x.id = coalesce((b ->> 'domain_id')::bigint, x.id) AND x.domain = coalesce(b ->> 'domain', x.domain) FOR UPDATE;
-	IF NOT FOUND AND b ? 'domain' AND b ? 'domain_id' THEN
-		PERFORM gate.invalid('domain_id', 'is not the number of this domain; give one of the two');
-	ELSIF NOT FOUND THEN
-		PERFORM gate.invalid(CASE WHEN b ? 'domain' THEN 'domain' ELSE 'domain_id' END, 'there is no such domain; create it first');
-	END IF;
-	SELECT a.status INTO v_status FROM postern.accounts a WHERE a.id = d.account_id;
-	IF v_status NOT IN ('active', 'pending') THEN
-		PERFORM gate.fail(409, format('the account is %s', v_status));
-	ELSIF d.status = 'deleting' THEN
-		PERFORM gate.fail(409, 'the domain is being deleted');
-	ELSIF NOT d.managed THEN
-		PERFORM gate.fail(409, 'Postern only knows of this domain, which was imported, and changes nothing that serves it');
-	ELSIF EXISTS (SELECT FROM postern.websites w WHERE w.domain_id = d.id) THEN
+	IF EXISTS (SELECT FROM postern.websites w WHERE w.domain_id = d.id) THEN
 		PERFORM gate.fail(409, 'the domain has a website already; change that', jsonb_build_object('domain', 'has a website'));
 	END IF;
 	RETURN ROW((websites.add(c, d, b)).id, NULL)::postern.done;
