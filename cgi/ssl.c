@@ -6,7 +6,7 @@
 #include "arena.h"
 #include "config.h"
 #include "error.h"
-#include "seal.h"
+#include "envelope.h"
 #include "timestamp.h"
 #include "token.h"
 #include "x509info.h"
@@ -69,7 +69,7 @@ static int seal(struct request *r, struct json_object *body, struct arena *arena
 	json_object_object_add(secret, "certificate", json_object_new_string(info->fullchain));
 	json_object_object_add(secret, "private_key", json_object_new_string(info->key));
 	text = json_object_to_json_string_ext(secret, JSON_C_TO_STRING_PLAIN);
-	sealed = seal_close(arena, request_config(r)->worker_public, text, &len, &why);
+	sealed = envelope_close(arena, request_config(r)->worker_public, text, &len, &why);
 	token_wipe((char *)text, strlen(text));
 	forget(secret, "private_key");
 	json_object_put(secret);

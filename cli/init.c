@@ -2,7 +2,7 @@
 #include "cli.h"
 #include "hba.h"
 #include "migrate.h"
-#include "seal.h"
+#include "envelope.h"
 #include "show.h"
 #include "token.h"
 #include "words.h"
@@ -177,7 +177,7 @@ static int have_worker_key(const struct config *config)
 	rc = have_folder(config->worker_dir);
 	if (rc == CLI_OK)
 		rc = have_folder(dirname(copy));
-	if (rc == CLI_OK && !seal_create(path, public))
+	if (rc == CLI_OK && !envelope_create(path, public))
 		rc = cli_error(CLI_FAILED, "%s and %s cannot be written: %s\nThe settings worker_dir and worker_public name them.", path, public,
 		               strerror(errno));
 	if (rc == CLI_OK)

@@ -27,7 +27,7 @@
 #include "input.h"
 #include "json.h"
 #include "log.h"
-#include "seal.h"
+#include "envelope.h"
 #include "task.h"
 #include "timestamp.h"
 #include "token.h"
@@ -221,7 +221,7 @@ static bool noted(struct worker *w, const struct task *t, bool good, const char 
 /* The job's secret, an object as JSON text: who asked for the job has encrypted it to our key. NULL with *why. */
 static char *opened(struct worker *w, const void *sealed, size_t len, const char **why)
 {
-	char *text = seal_open(w->arena, arena_printf(w->arena, "%s/key", w->config.worker_dir), sealed, len, why);
+	char *text = envelope_open(w->arena, arena_printf(w->arena, "%s/key", w->config.worker_dir), sealed, len, why);
 	struct json_object *secret = NULL;
 	size_t at;
 

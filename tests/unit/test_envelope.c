@@ -1,5 +1,5 @@
-/* test_seal.c: what is sealed opens with the worker's key alone, and unchanged alone. */
-#include "seal.h"
+/* test_envelope.c: what is sealed opens with the worker's key alone, and unchanged alone. */
+#include "envelope.h"
 
 #include <stdarg.h>
 #include <stddef.h>
@@ -28,7 +28,7 @@ static int begin(void **state)
 	snprintf(other, sizeof other, "%s/other", folder);
 	snprintf(other_public, sizeof other_public, "%s/other.pem", folder);
 	arena = arena_new();
-	return seal_create(key, public) && seal_create(other, other_public) ? 0 : -1;
+	return envelope_create(key, public) && envelope_create(other, other_public) ? 0 : -1;
 }
 static int end(void **state)
 {
@@ -55,59 +55,59 @@ static void what_is_closed_opens_again(void **state)
 	(void)state;
 	memset(large, 'k', sizeof large - 1);
 	for (size_t i = 0; i < 3; i++) {
-		unsigned char *sealed = seal_close(arena, public, texts[i], &len, &why);
+		unsigned char *sealed = envelope_close(arena, public, texts[i], &len, &why);
 		assert_non_null(sealed);
 		assert_null(memmem(sealed, len, "private_key", 11));
-		assert_string_equal(seal_open(arena, key, sealed, len, &why), texts[i]);
+		assert_string_equal(envelope_open(arena, key, sealed, len, &why), texts[i]);
 	}
 }
 
 static void a_key_stays_when_its_certificate_is_made_anew(void **state)
 {
 	size_t before_len;
-	unsigned char *before = seal_close(arena, public, "{\"a\":1}", &before_len, &why), *after;
+	unsigned char *before = envelope_close(arena, public, "{\"a\":1}", &before_len, &why), *after;
 	(void)state;
 	unlink(public);
-	assert_null(seal_close(arena, public, "{}", &len, &why));
+	assert_null(envelope_close(arena, public, "{}", &len, &why));
 	assert_non_null(strstr(why, "postern init"));
-	assert_true(seal_create(key, public));
-	after = seal_close(arena, public, "{\"a\":2}", &len, &why);
-	assert_string_equal(seal_open(arena, key, after, len, &why), "{\"a\":2}");
-	assert_string_equal(seal_open(arena, key, before, before_len, &why), "{\"a\":1}");
+	assert_true(envelope_create(key, public));
+	after = envelope_close(arena, public, "{\"a\":2}", &len, &why);
+	assert_string_equal(envelope_open(arena, key, after, len, &why), "{\"a\":2}");
+	assert_string_equal(envelope_open(arena, key, before, before_len, &why), "{\"a\":1}");
 }
 
 static void no_other_key_opens_it(void **state)
 {
-	unsigned char *sealed = seal_close(arena, public, "{}", &len, &why);
+	unsigned char *sealed = envelope_close(arena, public, "{}", &len, &why);
 	(void)state;
-	assert_null(seal_open(arena, other, sealed, len, &why));
+	assert_null(envelope_open(arena, other, sealed, len, &why));
 	assert_non_null(strstr(why, "ask for the change again"));
 }
 
 static void what_was_changed_does_not_open(void **state)
 {
-	unsigned char *sealed = seal_close(arena, public, "{\"private_key\":\"secret\"}", &len, &why);
+	unsigned char *sealed = envelope_close(arena, public, "{\"private_key\":\"secret\"}", &len, &why);
 	(void)state;
 	for (size_t i = 0; i < len; i++) {
 		char *text;
 		sealed[i] ^= 0x10;
-		text = seal_open(arena, key, sealed, len, &why);
+		text = envelope_open(arena, key, sealed, len, &why);
 		assert_true(!text || strcmp(text, "{\"private_key\":\"secret\"}") == 0); /* some octets say nothing of the content */
 		sealed[i] ^= 0x10;
 	}
 	for (size_t i = 0; i < len; i += 7)
-		assert_null(seal_open(arena, key, sealed, i, &why));
+		assert_null(envelope_open(arena, key, sealed, i, &why));
 }
 
 static void a_key_that_others_may_read_is_not_used(void **state)
 {
-	unsigned char *sealed = seal_close(arena, public, "{}", &len, &why);
+	unsigned char *sealed = envelope_close(arena, public, "{}", &len, &why);
 	(void)state;
 	assert_int_equal(chmod(key, 0640), 0);
-	assert_null(seal_open(arena, key, sealed, len, &why));
+	assert_null(envelope_open(arena, key, sealed, len, &why));
 	assert_non_null(strstr(why, "chmod 600"));
 	assert_int_equal(chmod(key, 0600), 0);
-	assert_null(seal_open(arena, "/nonexistent/key", sealed, len, &why));
+	assert_null(envelope_open(arena, "/nonexistent/key", sealed, len, &why));
 	assert_non_null(strstr(why, "no key yet"));
 }
 

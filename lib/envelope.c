@@ -1,5 +1,5 @@
-/* seal.c: see seal.h. */
-#include "seal.h"
+/* envelope.c: see envelope.h. */
+#include "envelope.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -92,7 +92,7 @@ static EVP_PKEY *load_key(const char *path, const char **why)
 	return key;
 }
 
-bool seal_create(const char *private_path, const char *public_path)
+bool envelope_create(const char *private_path, const char *public_path)
 {
 	const char *why;
 	EVP_PKEY *key = access(private_path, F_OK) == 0 ? load_key(private_path, &why) : NULL;
@@ -126,7 +126,7 @@ static bool add_worker(CMS_ContentInfo *cms, X509 *certificate)
 	return way && EVP_PKEY_CTX_set_ecdh_kdf_md(way, EVP_sha256()) == 1;
 }
 
-unsigned char *seal_close(struct arena *arena, const char *public_path, const char *text, size_t *len, const char **why)
+unsigned char *envelope_close(struct arena *arena, const char *public_path, const char *text, size_t *len, const char **why)
 {
 	BIO *file = open_file(public_path, 0, why), *in = BIO_new_mem_buf(text, -1), *out = BIO_new(BIO_s_mem());
 	X509 *certificate = file ? PEM_read_bio_X509(file, NULL, NULL, "") : NULL;
@@ -153,7 +153,7 @@ unsigned char *seal_close(struct arena *arena, const char *public_path, const ch
 	return sealed;
 }
 
-char *seal_open(struct arena *arena, const char *private_path, const void *sealed, size_t len, const char **why)
+char *envelope_open(struct arena *arena, const char *private_path, const void *sealed, size_t len, const char **why)
 {
 	EVP_PKEY *key = load_key(private_path, why);
 	BIO *in = len <= INT_MAX ? BIO_new_mem_buf(sealed, (int)len) : NULL, *out = BIO_new(BIO_s_mem());
