@@ -56,7 +56,12 @@ function sign(name, subject, { names, by, ca, days = 90, from } = {}) {
 // ---- asking ----
 
 const wait = { Prefer: 'wait=30', Connection: 'close' }; // a reload closes connections that are kept
-const api = (method, target, body, who = token) => s.ask(target, { method, body, token: who, headers: wait });
+// and may close one that was just opened: then the same request is sent again, which does nothing twice
+const api = (method, target, body, who = token) => {
+	const headers = { ...wait, ...(method === 'GET' ? {} : { 'Idempotency-Key': s.unique('key') }) };
+	const send = () => s.ask(target, { method, body, token: who, headers });
+	return send().catch((error) => (error.message === 'fetch failed' ? send() : Promise.reject(error)));
+};
 async function expect(status, method, target, body, who) {
 	const answer = await api(method, target, body, who);
 	assert.equal(answer.status, status, `${method} ${target}: ${answer.text}`);
