@@ -60,7 +60,7 @@ struct command {
 extern const struct command *const commands[]; /* by name, ended by NULL */
 const struct command *command_find(const char *name);
 
-extern const struct command command_completion, command_config, command_doctor, command_help, command_import,
+extern const struct command command_audit_verify, command_completion, command_config, command_doctor, command_help, command_import,
 	command_init, command_migrate, command_openapi, command_routes;
 
 /* `postern <resource> …`; argv[0] is the resource's name as typed. */

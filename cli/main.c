@@ -9,9 +9,19 @@
 #include <string.h>
 
 const struct command *const commands[] = {
-	&command_completion, &command_config, &command_doctor, &command_help, &command_import, &command_init, &command_migrate,
+	&command_audit_verify, &command_completion, &command_config, &command_doctor, &command_help, &command_import, &command_init, &command_migrate,
 	&command_openapi, &command_routes, NULL
 };
+
+/* Of two words: a verb of a resource that is no route. */
+static const struct command *command_of_two(const char *one, const char *two)
+{
+	const struct resource *resource = resource_find(one);
+	char name[128];
+
+	snprintf(name, sizeof name, "%s %s", resource ? resource->name : one, two);
+	return command_find(name);
+}
 
 const struct command *command_find(const char *name)
 {
@@ -125,7 +135,14 @@ static int dispatch(struct cli *cli, int argc, char **argv)
 {
 	const struct command *command = argc > 1 ? command_find(argv[1]) : NULL;
 	const struct resource *resource = argc > 1 ? resource_find(argv[1]) : NULL;
+	const struct command *two = argc > 2 ? command_of_two(argv[1], argv[2]) : NULL;
 
+	if (two && !cli->version) {
+		command = two;
+		resource = NULL;
+		argv++;
+		argc--;
+	}
 	/* "config" is a command (--show) and, by contract, another name of the settings resource (list, get, …). */
 	if (command && resource && argc > 2 && argv[2][0] != '-')
 		command = NULL;

@@ -34,6 +34,10 @@ struct config {
 	enum log_format log_format; /* text (default) or json */
 	char *worker_dir;        /* posternd's locks and key, default /var/lib/postern */
 	int worker_jobs;         /* run at once, 1..64, default 4 */
+	int audit_seal_s, audit_checkpoint_s; /* seal and sign the trail every, default 10 and 60 */
+	int audit_months;        /* keep sealed months, default 0: for ever */
+	char *audit_public_key;  /* default /etc/postern/audit.pub */
+	char *audit_checkpoints; /* appended to, default /var/lib/postern/audit-checkpoints */
 	int job_days, event_days; /* how long ended jobs and events are kept, 1..3650, default 90 and 30 */
 	char *actions_dir;       /* default <libexecdir>/postern/actions */
 	char *local_actions_dir; /* goes before it, default /etc/postern/actions */

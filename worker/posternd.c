@@ -28,6 +28,7 @@
 #include "json.h"
 #include "log.h"
 #include "envelope.h"
+#include "sealer.h"
 #include "task.h"
 #include "timestamp.h"
 #include "token.h"
@@ -63,6 +64,7 @@ struct worker {
 	struct arena *arena;        /* of one round of the loop */
 	struct db *db;
 	PGconn *listener;
+	struct sealer sealer;
 	char machine[80], name[160];/* "host", "host pid random" */
 	struct task tasks[TASKS_MAX];
 	size_t room;                /* tasks that may run at once */
@@ -457,6 +459,8 @@ static void work(struct worker *w, int signals)
 		if (w->recovered)
 			take_jobs(w, now);
 		number_events(w, now);
+		if (sealer_round(&w->sealer, &w->config, w->db, w->arena, now))
+			w->sequence_us = 0; /* there is more: come back at once */
 		await(w, signals);
 	}
 }
@@ -575,8 +579,10 @@ int main(int argc, char **argv)
 		fprintf(stderr, "posternd: something that an earlier worker has started does not end; see above\n");
 		return 1;
 	}
+	sealer_open(&w.sealer, &w.config);
 	log_event("info", "started", "name", w.name, NULL);
 	work(&w, signals);
+	sealer_close(&w.sealer);
 	PQfinish(w.listener);
 	db_free(w.db);
 	arena_free(w.arena);

@@ -153,7 +153,7 @@ class Stack {
 		const log = fs.openSync(path.join(this.dir, 'log/posternd.log'), 'a');
 		const app = fs.existsSync(path.join(this.dir, 'app')) ? path.join(this.dir, 'app') : path.join(root, build);
 		const worker = spawn(path.join(app, 'worker/posternd'), ['--config', path.join(this.dir, 'postern.conf')],
-			{ detached: true, stdio: ['ignore', log, log] });
+			{ detached: true, stdio: ['ignore', log, log], env: this.env });
 		worker.unref();
 		fs.closeSync(log);
 		fs.writeFileSync(path.join(this.dir, 'worker/pid'), `${worker.pid}\n`);

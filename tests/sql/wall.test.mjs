@@ -33,13 +33,15 @@ test('a binary may execute its own three functions and the gate\'s five, and not
 			`${name}.outcome`, `${name}.serve`, `${name}.write`, 'gate.alive', 'gate.compatible_from', 'gate.keep', 'gate.record', 'gate.settle'].sort(), name);
 });
 
-test('the worker may take jobs and say how they go, keep house, and nothing else', () => {
+test('the worker may take jobs and say how they go, seal the trail, keep house, and nothing else', () => {
 	assert.deepEqual(executable('postern_worker'), ['gate.compatible_from', 'gate.settle',
+		...['add', 'add_checkpoint', 'drop_months', 'last', 'read_checkpoints', 'unsealed'].map((f) => `seals.${f}`),
 		...['beat', 'finish', 'keep_house', 'recover', 'sequence', 'step', 'take'].map((f) => `work.${f}`)]);
 });
 
-test('the operator\'s command may execute the local functions only', () => {
-	const allowed = [...endpoints.flatMap((name) => [`${name}.local_read`, `${name}.local_write`]), 'gate.alive', 'gate.compatible_from'];
+test('the operator\'s command may execute the local functions and read the trail with its seals only', () => {
+	const allowed = [...endpoints.flatMap((name) => [`${name}.local_read`, `${name}.local_write`]), 'gate.alive', 'gate.compatible_from',
+		...['read_checkpoints', 'read_rows', 'read_seals'].map((f) => `seals.${f}`)];
 	assert.deepEqual(executable('postern_cli'), allowed.sort());
 });
 
