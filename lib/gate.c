@@ -61,7 +61,7 @@ static bool schema_fits(struct db *db, void *arg)
 	struct db_error error;
 	PGresult *result = NULL;
 	struct rows names;
-	struct db_value view = db_text(arena_printf(arena, "%s.item", resource->name));
+	struct db_value view = db_text(arena_printf(arena, "\"%s\".item", resource->name));
 	bool fits = arena && db_run(db, &stmt_schema, &view, &result, arena, &error) == DB_OK &&
 	            db_get_int4(result, 0, 0, SCHEMA_VERSION + 1) <= SCHEMA_VERSION && rows_read(result, 0, 1, &names);
 	size_t i = 0;
@@ -99,18 +99,18 @@ struct gate *gate_new(const struct config *config, const struct resource *resour
 		gate_free(gate);
 		return NULL;
 	}
-	/* the name is a constant of the source, an identifier by its type */
+	/* the name is a constant of the source: lower case, digits and "-" */
 	snprintf(gate->admit_sql, sizeof gate->admit_sql,
-	         "SELECT * FROM %s.serve($1::text[], $2::bytea[], $3::text[], $4::bool[], $5::text[], $6::bool[], $7::int[], $8::bool[], "
+	         "SELECT * FROM \"%s\".serve($1::text[], $2::bytea[], $3::text[], $4::bool[], $5::text[], $6::bool[], $7::int[], $8::bool[], "
 	         "$9::bool[], $10::bool[], $11::text[], $12::text[], $13::int[], $14::text[], $15::text[], $16::int[], $17::text[], "
 	         "$18::bool[], $19::text[], $20::text[], $21::text[], $22::text[], $23::text[], $24::text[], $25::bigint[])", resource->name);
 	gate->admit = (struct db_stmt){ "admit", gate->admit_sql, ARRAYS, COLUMNS_ADMIT };
 	snprintf(gate->write_sql, sizeof gate->write_sql,
-	         "SELECT * FROM %s.write($1::text, $2::bytea, $3::text::inet, $4::bool, $5::text, $6::bool, $7::int, $8::bool, $9::bool, "
+	         "SELECT * FROM \"%s\".write($1::text, $2::bytea, $3::text::inet, $4::bool, $5::text, $6::bool, $7::int, $8::bool, $9::bool, "
 	         "$10::text, $11::text, $12::text::jsonb, $13::text[], $14::bool, $15::int, $16::text[], $17::text::uuid, $18::text, "
 	         "$19::text, $20::text, $21::text, $22::bigint, $23::bytea, $24::bytea)", resource->name);
 	gate->write = (struct db_stmt){ "write", gate->write_sql, 24, COLUMNS_WRITE };
-	snprintf(gate->outcome_sql, sizeof gate->outcome_sql, "SELECT * FROM %s.outcome($1::text, $2::bytea, $3::text, $4::text::uuid)",
+	snprintf(gate->outcome_sql, sizeof gate->outcome_sql, "SELECT * FROM \"%s\".outcome($1::text, $2::bytea, $3::text, $4::text::uuid)",
 	         resource->name);
 	gate->outcome = (struct db_stmt){ "outcome", gate->outcome_sql, 4, 3 };
 	db_on_connect(gate->admit_db, schema_fits, gate);

@@ -86,7 +86,7 @@ static enum db_status run(struct local *local, struct request *r, struct verdict
 		};
 
 		stmt = (struct db_stmt){ NULL, arena_printf(a,
-			"SELECT * FROM %s.local_read($1::text, $2::text, $3::int, $4::text::jsonb, $5::text::uuid)", name), 5, 4 };
+			"SELECT * FROM \"%s\".local_read($1::text, $2::text, $3::int, $4::text::jsonb, $5::text::uuid)", name), 5, 4 };
 		status = db_run(local->db, &stmt, values, &result, a, &v->error);
 	} else {
 		const char *body;
@@ -100,7 +100,7 @@ static enum db_status run(struct local *local, struct request *r, struct verdict
 		};
 
 		stmt = (struct db_stmt){ NULL, arena_printf(a,
-			"SELECT * FROM %s.local_write($1::text, $2::text, $3::text::jsonb, $4::bool, $5::int, $6::text[], $7::text::uuid, $8::text)",
+			"SELECT * FROM \"%s\".local_write($1::text, $2::text, $3::text::jsonb, $4::bool, $5::int, $6::text[], $7::text::uuid, $8::text)",
 			name), 8, 5 };
 		status = db_run(local->db, &stmt, values, &result, a, &v->error);
 	}

@@ -475,7 +475,7 @@ BEGIN
 	END IF;
 	FOR name IN SELECT jsonb_object_keys(args -> 'filter') LOOP
 		given := format('ARRAY(SELECT jsonb_array_elements_text($2 -> ''filter'' -> %L))', name);
-		matcher := format('%I.%I', split_part(view::text, '.', 1), 'matches_' || name);
+		matcher := format('%s.%I', split_part(view::text, '.', 1), 'matches_' || name);
 		conditions := conditions || CASE WHEN to_regproc(matcher) IS NOT NULL THEN format('%s(v, %s)', matcher, given)
 			ELSE format('v.%I = ANY (%s::%s[])', gate.column_of(view, name), given,
 				replace(gate.type_of(view, name), 'integer', 'bigint')) END; -- a number too large is just found nowhere

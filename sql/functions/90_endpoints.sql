@@ -29,7 +29,7 @@ DECLARE
 	side text;
 	f regprocedure;
 BEGIN
-	FOR f IN SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = e.name::regnamespace
+	FOR f IN SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = schema::regnamespace
 	         AND p.proname IN ('serve', 'write', 'local_read', 'local_write', 'tenant_read', 'operator_read',
 	                           'tenant_write', 'operator_write', 'tenant_call', 'operator_call', 'change', 'outcome') LOOP
 		EXECUTE format('DROP FUNCTION %s', f);
@@ -57,7 +57,7 @@ BEGIN
 	EXECUTE format('GRANT USAGE ON SCHEMA %s TO %s, postern_cli, postern_gate, postern_tenant, postern_operator', schema, login);
 	EXECUTE format('GRANT USAGE ON SCHEMA gate TO %s', login);
 	EXECUTE format('CREATE TYPE %s.change AS (id text, account_id bigint, old jsonb, new jsonb, rows %s[], doc jsonb, job uuid)', schema, item);
-	FOR f IN SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = e.name::regnamespace LOOP
+	FOR f IN SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = schema::regnamespace LOOP
 		EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', f);
 		EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO postern_tenant, postern_operator', f);
 	END LOOP;
@@ -71,10 +71,10 @@ BEGIN
 	END IF;
 
 	SELECT string_agg(format('WHEN %L THEN %s.%I(c, p_args)', proname, schema, proname), ' ') INTO reads
-	FROM pg_proc WHERE pronamespace = e.name::regnamespace AND prorettype = 'jsonb'::regtype
+	FROM pg_proc WHERE pronamespace = schema::regnamespace AND prorettype = 'jsonb'::regtype
 	 AND oidvectortypes(proargtypes) = 'postern.caller, jsonb';
 	SELECT string_agg(format('WHEN %L THEN %s.%I(c, v_id, p_body)', proname, schema, proname), ' ') INTO writes
-	FROM pg_proc WHERE pronamespace = e.name::regnamespace AND prorettype = 'postern.done'::regtype
+	FROM pg_proc WHERE pronamespace = schema::regnamespace AND prorettype = 'postern.done'::regtype
 	 AND oidvectortypes(proargtypes) = 'postern.caller, text, jsonb';
 
 	FOREACH side IN ARRAY ARRAY['tenant', 'operator'] LOOP
@@ -446,15 +446,15 @@ END $f$;
 	template := replace(replace(template, '@rows@', CASE WHEN shows THEN 'bytea' ELSE item END), '@item@', item);
 	template := replace(template, '@schema@', schema);
 	EXECUTE template;
-	FOR f IN SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = e.name::regnamespace
+	FOR f IN SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = schema::regnamespace
 	         AND p.proname IN ('serve', 'write', 'outcome', 'local_read', 'local_write', 'change') LOOP
 		EXECUTE format('ALTER FUNCTION %s OWNER TO postern_gate', f);
 		EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', f);
 	END LOOP;
-	FOR f IN SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = e.name::regnamespace AND p.proname IN ('serve', 'write', 'outcome') LOOP
+	FOR f IN SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = schema::regnamespace AND p.proname IN ('serve', 'write', 'outcome') LOOP
 		EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', f, login);
 	END LOOP;
-	FOR f IN SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = e.name::regnamespace AND p.proname IN ('local_read', 'local_write') LOOP
+	FOR f IN SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = schema::regnamespace AND p.proname IN ('local_read', 'local_write') LOOP
 		EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO postern_cli', f);
 	END LOOP;
 	EXECUTE format('GRANT EXECUTE ON FUNCTION gate.alive(), gate.compatible_from(), gate.settle(),
