@@ -268,8 +268,8 @@ $(LIB): $(call objects,$(LIB_SRC))
 	@echo '  AR    $@'
 	$(Q)rm -f $@ && ar rcs $@ $^
 
-# It describes all resources, so it knows the tables of all.
-$(BUILD)/cgi/openapi: $(call objects,$(CGI_SRC))
+# They know the tables of all resources: what they tell is about all.
+$(BUILD)/cgi/openapi $(BUILD)/cgi/explain: $(call objects,$(CGI_SRC))
 
 $(BUILD)/cgi/%: $(BUILD)/obj/cgi/%.o $(LIB)
 	@mkdir -p $(@D)

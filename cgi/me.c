@@ -13,6 +13,7 @@ static const struct field fields[] = {
 	{ "token_name",    F_NAME,       0,            "The token's name" },
 	{ "key_id",        F_TEXT,       0,            "Which of the token's keys was used" },
 	{ "scopes",        F_SCOPE_LIST, 0,            "What the token may do now: its own scopes within its owner's role, less its deny list" },
+	{ "operations",    F_JSON,       0,            "Ids of the operations it may call now" },
 	{ "deny",          F_SCOPE_LIST, 0,            "What it may not do" },
 	{ "allowed_ips",   F_CIDR_LIST,  0,            "Where it may be used from; empty: anywhere" },
 	{ "rate_limit",    F_INT,        0,            "Requests per minute" },

@@ -17,84 +17,46 @@ struct migration {
 	const struct cli *cli;
 	PGconn *db;
 	struct sql_files migrations, functions;
-	struct json_object *scopes;
-	char sha256[SHA256_HEX]; /* of functions and scopes together */
+	struct json_object *operations;
+	char sha256[SHA256_HEX]; /* of functions and operations together */
 	size_t steps;
 	bool waited;
 };
 
-/* ---- the scopes of the route tables ---- */
+/* ---- the operations of the route tables ---- */
 
-static const char *const role_names[] = {
-	[ROLE_NONE] = "admin", [VIEWER] = "viewer", [CUSTOMER] = "customer", [ADMIN] = "admin"
-};
-
-struct scope {
-	const char *name;
-	enum role role;
-	bool no_wildcard;
-};
-
-static int by_scope(const void *a, const void *b)
+static bool add_operation(struct json_object *list, const char *operation, const char *scope, enum role role, unsigned flags)
 {
-	return strcmp(((const struct scope *)a)->name, ((const struct scope *)b)->name);
+	struct json_object *o = json_object_new_object();
+
+	if (operation)
+		json_object_object_add(o, "operation", json_object_new_string(operation));
+	json_object_object_add(o, "scope", json_object_new_string(scope));
+	json_object_object_add(o, "rank", json_object_new_int(role ? (int)role : ADMIN));
+	json_object_object_add(o, "no_wild", json_object_new_boolean(flags & R_NO_WILD));
+	json_object_object_add(o, "own", json_object_new_boolean(flags & R_OWN));
+	return json_object_array_add(list, o) == 0;
 }
 
-/* A scope may stand in several routes: the least role of them is its role; one that no wildcard implies makes all of it so. */
-static size_t add_scope(struct scope *scopes, size_t count, size_t max, struct scope new)
+/* As gate.sync_scopes (sql/functions/10_gate.sql) wants them; what an operation takes is what the gate is told of its route. */
+static struct json_object *operations_json(void)
 {
-	size_t s = 0;
-
-	while (s < count && strcmp(scopes[s].name, new.name) != 0)
-		s++;
-	if (s == max)
-		return count;
-	if (s == count)
-		scopes[count++] = new;
-	if (new.role < scopes[s].role)
-		scopes[s].role = new.role;
-	scopes[s].no_wildcard |= new.no_wildcard;
-	return count;
-}
-
-static size_t gather_scopes(struct scope *scopes, size_t max)
-{
-	size_t n, count = 0;
+	size_t n;
 	const struct resource *const *all = resources(&n);
-
-	for (size_t i = 0; i < n; i++) {
-		for (const struct route *r = all[i]->routes; r->path; r++)
-			if (strcmp(r->scope, SCOPE_OPEN) != 0)
-				count = add_scope(scopes, count, max, (struct scope){ r->scope, r->role, r->flags & R_NO_WILD });
-		if (all[i]->scope_too)
-			count = add_scope(scopes, count, max, (struct scope){ all[i]->scope_too, ADMIN, false });
-	}
-	qsort(scopes, count, sizeof *scopes, by_scope);
-	return count;
-}
-
-static struct json_object *scopes_json(void)
-{
-	enum { SCOPES_MAX = 1024 };
-	static struct scope scopes[SCOPES_MAX];
-	const size_t n = gather_scopes(scopes, SCOPES_MAX);
 	struct json_object *list = json_object_new_array();
+	bool ok = list && n;
 
-	for (size_t i = 0; list && i < n; i++) {
-		struct json_object *o = json_object_new_object();
-		const char *name = scopes[i].name;
-		json_object_object_add(o, "scope", json_object_new_string(name));
-		json_object_object_add(o, "role", json_object_new_string(role_names[scopes[i].role]));
-		/* What "resource:*" stands before: the scope's own first word. */
-		json_object_object_add(o, "resource", json_object_new_string_len(name, (int)strcspn(name, ":")));
-		json_object_object_add(o, "no_wildcard", json_object_new_boolean(scopes[i].no_wildcard));
-		json_object_array_add(list, o);
+	for (size_t i = 0; ok && i < n; i++) {
+		for (const struct route *r = all[i]->routes; ok && r->path; r++)
+			if (strcmp(r->scope, SCOPE_OPEN) != 0)
+				ok = add_operation(list, r->operation_id, r->scope, r->role, r->flags);
+		if (ok && all[i]->scope_too)
+			ok = add_operation(list, NULL, all[i]->scope_too, ADMIN, 0);
 	}
-	if (!n || !list || json_object_array_length(list) != n) {
-		json_object_put(list);
-		return NULL;
-	}
-	return list;
+	if (ok)
+		return list;
+	json_object_put(list);
+	return NULL;
 }
 
 static bool digest_files(EVP_MD_CTX *digest, const struct sql_files *files)
@@ -111,9 +73,9 @@ static bool digest_files(EVP_MD_CTX *digest, const struct sql_files *files)
 static bool digest_functions(struct migration *m)
 {
 	EVP_MD_CTX *digest = EVP_MD_CTX_new();
-	const char *scopes = json_object_to_json_string_ext(m->scopes, JSON_C_TO_STRING_PLAIN);
+	const char *operations = json_object_to_json_string_ext(m->operations, JSON_C_TO_STRING_PLAIN);
 	bool ok = digest && EVP_DigestInit_ex(digest, EVP_sha256(), NULL) == 1 && digest_files(digest, &m->migrations) &&
-	          digest_files(digest, &m->functions) && EVP_DigestUpdate(digest, scopes, strlen(scopes)) == 1 &&
+	          digest_files(digest, &m->functions) && EVP_DigestUpdate(digest, operations, strlen(operations)) == 1 &&
 	          sha256_final(digest, m->sha256);
 
 	EVP_MD_CTX_free(digest);
@@ -371,7 +333,7 @@ static int functions_current(struct migration *m, bool *current)
 
 static int replace_functions(struct migration *m)
 {
-	const char *scopes = json_object_to_json_string_ext(m->scopes, JSON_C_TO_STRING_PLAIN);
+	const char *operations = json_object_to_json_string_ext(m->operations, JSON_C_TO_STRING_PLAIN);
 	char step[120];
 	bool current = false;
 	size_t next;
@@ -389,13 +351,12 @@ static int replace_functions(struct migration *m)
 			rc = execute(m, "RESET ROLE; RESET search_path", NULL);
 	}
 	if (rc == CLI_OK)
-		rc = change(m, "SELECT gate.sync_scopes($1::jsonb)", 1, &scopes);
+		rc = change(m, "SELECT gate.sync_scopes($1::jsonb)", 1, &operations);
 	if (rc == CLI_OK)
 		rc = change(m, "INSERT INTO postern_schema.functions (sha256) VALUES ($1)"
 		               " ON CONFLICT (one) DO UPDATE SET sha256 = excluded.sha256, applied_at = excluded.applied_at", 1,
 		            (const char *const[]){ m->sha256 });
-	snprintf(step, sizeof step, "replaced the functions (%zu files) and %zu scopes", m->functions.count,
-	         json_object_array_length(m->scopes));
+	snprintf(step, sizeof step, "replaced the functions (%zu files) and the list of operations", m->functions.count);
 	return rc == CLI_OK ? commit(m, step) : rc;
 }
 
@@ -440,8 +401,7 @@ static int foresee(struct migration *m)
 	for (size_t i = next; i < m->migrations.count; i++)
 		printf("would apply %s\n", m->migrations.item[i].name);
 	if (!current)
-		printf("would replace the functions (%zu files) and %zu scopes\n", m->functions.count,
-		       json_object_array_length(m->scopes));
+		printf("would replace the functions (%zu files) and the list of operations\n", m->functions.count);
 	if (next == m->migrations.count && current)
 		puts("nothing to do");
 	return CLI_OK;
@@ -455,7 +415,7 @@ static int open_migration(struct migration *m)
 
 	if (rc == CLI_OK)
 		rc = sql_files_read(&m->functions, config->sql_dir, "functions", false);
-	if (rc == CLI_OK && (!(m->scopes = scopes_json()) || !digest_functions(m)))
+	if (rc == CLI_OK && (!(m->operations = operations_json()) || !digest_functions(m)))
 		rc = cli_error(CLI_FAILED, "out of memory");
 	if (rc == CLI_OK) {
 		m->db = migrate_connect(config, NULL);
@@ -469,7 +429,7 @@ static int open_migration(struct migration *m)
 static void close_migration(struct migration *m)
 {
 	PQfinish(m->db); /* rolls back what was not committed */
-	json_object_put(m->scopes);
+	json_object_put(m->operations);
 	sql_files_free(&m->migrations);
 	sql_files_free(&m->functions);
 }

@@ -114,6 +114,8 @@ struct route {
 	const struct field *input; /* body of an action; NULL: none (CREATE, REPLACE and PATCH use the resource's fields) */
 	/* Last word on a checked body of an admitted request, before SQL sees it: 0, or -1 after request_fail(). May be NULL. */
 	int (*prepare)(struct request *, struct json_object *body);
+	/* Last word on the document that SQL made for CALL or READ: adds what only C knows. 0, or -1: no answer without it. May be NULL. */
+	int (*tell)(struct request *, struct json_object *document);
 	const struct field *output;/* what CALL or READ answers with; NULL: READ the resource's fields, CALL any object */
 	const char *once;          /* R_SHOW_ONCE: the member that holds the secret */
 	const char *(*document)(void); /* READ: what it answers, made by the program and constant while it runs */

@@ -160,6 +160,8 @@ int local_call(struct local *local, const struct resource *resource, const struc
 			db_failure(&r, status, &v.error);
 		else if (v.status == 404)
 			request_failf(&r, ERR_NOT_FOUND, NULL, "there is no such %s", resource->one);
+		else if (!resource_tell(&r, &v))
+			request_failf(&r, ERR_INTERNAL, NULL, "the answer could not be made");
 	}
 	if (v.job && !r.failure.set)
 		snprintf(local->job, sizeof local->job, "%s", v.job);

@@ -3,25 +3,38 @@
 
 #include <string.h>
 
-static const struct { const char *reason; enum error_code code; const char *message, *remedy; } table[] = {
-	{ "unknown",           ERR_UNAUTHORIZED, "the token is not valid", "check that it was copied whole; create a new one if it is lost" },
-	{ "revoked",           ERR_UNAUTHORIZED, "the token was revoked", "create a new one" },
-	{ "expired",           ERR_UNAUTHORIZED, "the token has expired", "create a new one; the expiry of a token cannot be changed" },
-	{ "owner_suspended",   ERR_UNAUTHORIZED, "the token's owner is suspended", "ask your administrator" },
-	{ "account_suspended", ERR_UNAUTHORIZED, "the token's account is suspended", "ask your administrator" },
-	{ "owner_moved",       ERR_UNAUTHORIZED, "the token's owner belongs to another account now", "create a new token there" },
-	{ "insecure",          ERR_FORBIDDEN, "tokens are taken over HTTPS only", "use https://; this token has crossed the network in the clear: rotate it" },
-	{ "address",           ERR_FORBIDDEN, "the token may not be used from this address", "use it from an address of its allowed_ips, or create one for this address" },
-	{ "admin_path",        ERR_FORBIDDEN, "/api/v1/admin needs an administrator's token", "use the path without admin/" },
-	{ "role",              ERR_FORBIDDEN, "the token's role may not do this", "use a token whose owner and role may" },
-	{ "bound",             ERR_FORBIDDEN, "a token that is bound to an account may not do this", "use an administrator's token that is bound to none" },
-	{ "no_account",        ERR_FORBIDDEN, "the token's owner has no account", "ask your administrator to give the user an account" },
-	{ "scope",             ERR_FORBIDDEN, "the token or its owner's role lacks the scope", NULL },
-	{ "denied",            ERR_FORBIDDEN, "the token's deny list refuses this", NULL },
-	{ "rate_limit",        ERR_RATE_LIMITED, "the token's rate limit is used up", "wait for Retry-After seconds" },
-	{ "action_limit",      ERR_RATE_LIMITED, "the token's limit for heavy actions is used up", "wait for Retry-After seconds" },
-	{ "address_limit",     ERR_RATE_LIMITED, "too many unknown tokens came from this address", "wait for Retry-After seconds and check the token" },
+static const struct { const char *reason, *check; enum error_code code; const char *message, *remedy; } table[] = {
+	{ "unknown",           "token",        ERR_UNAUTHORIZED, "the token is not valid", "check that it was copied whole; create a new one if it is lost" },
+	{ "revoked",           "token",        ERR_UNAUTHORIZED, "the token was revoked", "create a new one" },
+	{ "expired",           "token",        ERR_UNAUTHORIZED, "the token has expired", "create a new one; the expiry of a token cannot be changed" },
+	{ "owner_suspended",   "token",        ERR_UNAUTHORIZED, "the token's owner is suspended", "ask your administrator" },
+	{ "account_suspended", "token",        ERR_UNAUTHORIZED, "the token's account is suspended", "ask your administrator" },
+	{ "owner_moved",       "token",        ERR_UNAUTHORIZED, "the token's owner belongs to another account now", "create a new token there" },
+	{ "insecure",          "https",        ERR_FORBIDDEN, "tokens are taken over HTTPS only", "use https://; this token has crossed the network in the clear: rotate it" },
+	{ "address",           "address",      ERR_FORBIDDEN, "the token may not be used from this address", "use it from an address of its allowed_ips, or create one for this address" },
+	{ "admin_path",        "admin_prefix", ERR_FORBIDDEN, "/api/v1/admin needs an administrator's token", "use the path without admin/" },
+	{ "role",              "role",         ERR_FORBIDDEN, "the token's role may not do this", "use a token whose owner and role may" },
+	{ "bound",             "account",      ERR_FORBIDDEN, "a token that is bound to an account may not do this", "use an administrator's token that is bound to none" },
+	{ "no_account",        "account",      ERR_FORBIDDEN, "the token's owner has no account", "ask your administrator to give the user an account" },
+	{ "scope",             "scope",        ERR_FORBIDDEN, "the token or its owner's role lacks the scope", NULL },
+	{ "denied",            "deny",         ERR_FORBIDDEN, "the token's deny list refuses this", NULL },
+	{ "rate_limit",        "rate_limit",   ERR_RATE_LIMITED, "the token's rate limit is used up", "wait for Retry-After seconds" },
+	{ "action_limit",      "rate_limit",   ERR_RATE_LIMITED, "the token's limit for heavy actions is used up", "wait for Retry-After seconds" },
+	{ "address_limit",     "rate_limit",   ERR_RATE_LIMITED, "too many unknown tokens came from this address", "wait for Retry-After seconds and check the token" },
 };
+
+const char *refusal_needed(const struct request *r)
+{
+	return r->route ? r->route->scope : NULL;
+}
+
+const char *refusal_check(const char *reason)
+{
+	for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+		if (strcmp(table[i].reason, reason) == 0)
+			return table[i].check;
+	return "scope";
+}
 
 void refusal_set(struct request *r, const char *reason)
 {
@@ -35,7 +48,7 @@ void refusal_set(struct request *r, const char *reason)
 			f->details = table[i].remedy;
 		}
 	if (f->code == ERR_FORBIDDEN)
-		f->details = arena_printf(r->arena, "refused by: %s; needed: %s; held: %s%s%s", reason, r->route->scope,
+		f->details = arena_printf(r->arena, "refused by: %s; needed: %s; held: %s%s%s", reason, refusal_needed(r),
 		                          r->caller.held && *r->caller.held ? r->caller.held : "none",
 		                          f->details ? "; " : "", f->details ? f->details : "");
 }

@@ -6,6 +6,12 @@
 #define POSTERN_REFUSAL_H
 #include "request.h"
 
+/* The scope that the request's route takes: for X-Accepted-Scopes, for what a refusal says, and for who asks before. */
+const char *refusal_needed(const struct request *r);
+
+/* Which check a reason stands for; "scope" for an unknown one. */
+const char *refusal_check(const char *reason);
+
 /* Replace r->failure by this refusal. An unknown reason is a plain 403: zero is never yes. */
 void refusal_set(struct request *r, const char *reason);
 #endif

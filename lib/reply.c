@@ -1,6 +1,8 @@
 /* reply.c: see reply.h. */
 #include "reply.h"
 
+#include "refusal.h"
+
 #include <openssl/evp.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -88,7 +90,7 @@ static void common_headers(const struct request *r, struct reply *out, const cha
 	buf_str(h, ";t=");
 	buf_int(h, wait < 0 ? 0 : wait);
 	buf_str(h, "\r\n");
-	header(h, "X-Accepted-Scopes", r->route->scope);
+	header(h, "X-Accepted-Scopes", refusal_needed(r));
 }
 
 static void allow_header(const struct request *r, struct reply *out)
@@ -258,7 +260,7 @@ static void message_member(const struct request *r, const struct verdict *v, str
 		buf_char(b, ' ');
 		buf_str(b, n == 1 ? r->resource->one : r->resource->name);
 		buf_char(b, '"');
-	} else if (r->route->method == M_GET || !verb) {
+	} else if (r->route->method == M_GET || !verb || strcmp(verb, ".read") == 0) {
 		buf_json(b, r->route->summary);
 	} else {
 		buf_char(b, '"');
@@ -485,7 +487,7 @@ void reply_failure(const struct request *r, struct reply *out)
 	if (f->code == ERR_BAD_REQUEST && r->credential == CREDENTIAL_TWO)
 		buf_str(h, "WWW-Authenticate: Bearer realm=\"postern\", error=\"invalid_request\"\r\n");
 	if (info->status == 403 && f->reason && strcmp(f->reason, "scope") == 0)
-		buf_printf(h, "WWW-Authenticate: Bearer realm=\"postern\", error=\"insufficient_scope\", scope=\"%s\"\r\n", r->route->scope);
+		buf_printf(h, "WWW-Authenticate: Bearer realm=\"postern\", error=\"insufficient_scope\", scope=\"%s\"\r\n", refusal_needed(r));
 	if (info->status == 429) {
 		int64_t wait = r->caller.reset_at_s - timestamp_now() / 1000000;
 

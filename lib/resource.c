@@ -7,6 +7,7 @@
 
 #include "db_error.h"
 #include "input.h"
+#include "json.h"
 #include "log.h"
 #include "refusal.h"
 #include "timestamp.h"
@@ -112,6 +113,15 @@ bool resource_route(struct request *r)
 	return r->allowed != 0;
 }
 
+bool resource_address(struct request *r)
+{
+	if (!resource_route(r))
+		request_failf(r, ERR_NOT_FOUND, NULL, "there is no such path");
+	else if (!r->route && r->method != M_OPTIONS)
+		r->failure = (struct failure){ .set = true, .code = ERR_METHOD_NOT_ALLOWED };
+	return !r->failure.set;
+}
+
 bool resource_check(const struct resource *resource, const char **why)
 {
 	*why = NULL;
@@ -212,6 +222,28 @@ static void refuse(struct service *s, struct request *r, const char *reason, str
 	reply_failure(r, out);
 }
 
+bool resource_tell(struct request *r, struct verdict *v)
+{
+	const struct field *f = r->route->output ? r->route->output : r->resource->fields;
+	struct json_object *document, *ordered, *value;
+	const char *why, *text = NULL;
+	size_t at;
+
+	if (!r->route->tell)
+		return true;
+	ordered = json_object_new_object();
+	document = v->doc ? json_parse(v->doc, strlen(v->doc), &why, &at) : NULL;
+	if (document && ordered && r->route->tell(r, document) == 0) {
+		for (; f->name; f++) /* what it tells, in the order of its table */
+			json_object_object_add(ordered, f->name, json_object_object_get_ex(document, f->name, &value) ? json_object_get(value) : NULL);
+		text = json_object_to_json_string_ext(ordered, JSON_C_TO_STRING_PLAIN | JSON_C_TO_STRING_NOSLASHESCAPE);
+	}
+	v->doc = text ? arena_strdup(r->arena, text) : NULL;
+	json_object_put(ordered);
+	json_object_put(document);
+	return v->doc != NULL;
+}
+
 static void read_answer(struct service *s, struct request *r, struct verdict *v, bool later, struct reply *out)
 {
 	int status = v->status;
@@ -223,6 +255,10 @@ static void read_answer(struct service *s, struct request *r, struct verdict *v,
 	}
 	if (status == 404) {
 		fail(r, ERR_NOT_FOUND, arena_printf(r->arena, "there is no such %s", r->resource->one), out);
+		return;
+	}
+	if (!resource_tell(r, v)) {
+		fail(r, ERR_INTERNAL, NULL, out);
 		return;
 	}
 	reply_result(r, v, status, false, out);
@@ -285,6 +321,12 @@ static void write_answer(struct service *s, struct request *r, struct reply *out
 			fail(r, ERR_UNAVAILABLE, NULL, out);
 		return;
 	}
+	if (!resource_tell(r, &v)) {
+		if (keeps)
+			gate_keep(s->gate, r, NULL);
+		fail(r, ERR_INTERNAL, NULL, out);
+		return;
+	}
 	if (keeps) {
 		enum db_status done;
 
@@ -328,16 +370,12 @@ static void answer(struct service *s, struct request *r, struct reply *out)
 	struct verdict v;
 	bool accept_ok = acceptable(r), later, reads;
 
-	if (!resource_route(r)) {
-		fail(r, ERR_NOT_FOUND, "there is no such path", out);
+	if (!resource_address(r)) {
+		reply_failure(r, out);
 		return;
 	}
 	if (r->method == M_OPTIONS) {
 		reply_options(r, out);
-		return;
-	}
-	if (!r->route) {
-		fail(r, ERR_METHOD_NOT_ALLOWED, NULL, out);
 		return;
 	}
 	if (r->credential == CREDENTIAL_NONE && is_open(s, r)) {

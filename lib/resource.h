@@ -22,6 +22,12 @@ void resource_answer(struct service *, struct request *r, struct reply *out);
 /* Find r->route and r->id by r->path, r->method; fills dialect, base, allowed. False: no such path (404). */
 bool resource_route(struct request *r);
 
+/* The same, or r->failure: no such path (404), not this method (405). OPTIONS has no route, which is no failure. */
+bool resource_address(struct request *r);
+
+/* Have the route's `tell` say the last word on the document. False: there is no answer. */
+bool resource_tell(struct request *r, struct verdict *);
+
 /* The status of a change that went well. */
 int resource_success(const struct request *r);
 

@@ -348,12 +348,13 @@ CREATE FUNCTION gate.told_when_done(kind text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 	SELECT split_part(kind, '.', 2) NOT IN ('create', 'update', 'suspend', 'unsuspend', 'delete', 'apply', 'remove')
 $$;
--- The event of a change.
+-- The event of a change. What is only asked for is none (`explain.read`).
 CREATE FUNCTION gate.emit(c postern.caller, p_account_id bigint, p_action text, p_object_id text, p_data jsonb) RETURNS void
 LANGUAGE sql VOLATILE AS $$
 	INSERT INTO postern.events (account_id, type, resource, object_id, data, request_id)
-	VALUES (p_account_id, gate.past(p_action),
-		split_part(p_action, '.', 1), p_object_id, coalesce(p_data, '{}'), c.request_id)
+	SELECT p_account_id, gate.past(p_action),
+		split_part(p_action, '.', 1), p_object_id, coalesce(p_data, '{}'), c.request_id
+	WHERE split_part(p_action, '.', 2) <> 'read'
 $$;
 
 -- Idempotency-Key: the first answer when this key was used within 24 h with the same request, else nothing. 409 while the
@@ -392,15 +393,20 @@ CREATE FUNCTION gate.alive() RETURNS boolean LANGUAGE sql VOLATILE AS 'SELECT tr
 -- The schema's version and the oldest program version it serves: binaries refuse to run on what they do not know.
 CREATE FUNCTION gate.compatible_from() RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 1';
 
--- The scopes of the route tables, and what the built-in roles make of them. Called by `postern migrate`.
-CREATE FUNCTION gate.sync_scopes(p_scopes jsonb) RETURNS void
+-- The operations of the route tables, their scopes, and what the built-in roles make of these. Called by `postern migrate`. A
+-- scope may stand in several: it has the least role of them, and one that no wildcard implies makes all of it so. One without an
+-- operation is a further scope that SQL asks for.
+CREATE FUNCTION gate.sync_scopes(p_operations jsonb) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
-	DELETE FROM postern.scopes WHERE scope NOT IN (SELECT x ->> 'scope' FROM jsonb_array_elements(p_scopes) x);
+	DELETE FROM postern.operations;
+	DELETE FROM postern.scopes WHERE scope NOT IN (SELECT x ->> 'scope' FROM jsonb_array_elements(p_operations) x);
+	INSERT INTO postern.operations (operation, scope, rank, no_wild, own)
+	SELECT x ->> 'operation', x ->> 'scope', (x ->> 'rank')::int, (x ->> 'no_wild')::boolean, (x ->> 'own')::boolean
+	FROM jsonb_array_elements(p_operations) x WHERE x ? 'operation';
 	INSERT INTO postern.scopes (scope, resource, rank, no_wild)
-	SELECT x ->> 'scope', x ->> 'resource',
-	       CASE x ->> 'role' WHEN 'viewer' THEN 1 WHEN 'customer' THEN 2 ELSE 3 END, (x ->> 'no_wildcard')::boolean
-	FROM jsonb_array_elements(p_scopes) x
+	SELECT x ->> 'scope', split_part(x ->> 'scope', ':', 1), min((x ->> 'rank')::int), bool_or((x ->> 'no_wild')::boolean)
+	FROM jsonb_array_elements(p_operations) x GROUP BY x ->> 'scope'
 	ON CONFLICT (scope) DO UPDATE SET resource = excluded.resource, rank = excluded.rank, no_wild = excluded.no_wild;
 	UPDATE postern.roles SET scopes = n.scopes, version = version + 1, updated_at = postern.clock()
 	FROM (SELECT 'viewer' AS name, coalesce(array_agg(scope ORDER BY scope), '{}') AS scopes
@@ -596,6 +602,20 @@ END $$;
 CREATE FUNCTION gate.may_admin(c postern.caller) RETURNS boolean
 LANGUAGE sql IMMUTABLE AS $$ SELECT c.rank = 3 AND c.account_id = 0 $$;
 
+-- What a caller may do now, by the verdict of every request: the operations and their scopes.
+CREATE FUNCTION gate.permissions(c postern.caller, OUT scopes jsonb, OUT operations jsonb)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	v_now timestamptz := postern.clock();
+	b gate.bearer;
+BEGIN
+	SELECT * INTO b FROM gate.bearer x WHERE x.key_id = c.key_id;
+	SELECT coalesce(jsonb_agg(s.scope ORDER BY s.scope), '[]') INTO scopes FROM postern.scopes s
+	WHERE c.kind = 'system' OR b.token_id IS NOT NULL AND gate.judge(b, v_now, c.ip, false, s.scope, s.no_wild, s.rank, false, true) IS NULL;
+	SELECT coalesce(jsonb_agg(o.operation ORDER BY o.operation), '[]') INTO operations FROM postern.operations o
+	WHERE c.kind = 'system' OR b.token_id IS NOT NULL AND gate.judge(b, v_now, c.ip, false, o.scope, o.no_wild, o.rank, false, o.own) IS NULL;
+END $$;
+
 RESET ROLE;
 -- What the gate's role runs itself. No endpoint may call these directly but for the four that prove the token.
 DO $$
@@ -609,6 +629,7 @@ END $$;
 ALTER FUNCTION gate.record(text, bytea, inet, uuid, bigint, text, text, text, text, int, text, bigint, text) OWNER TO postern_gate;
 ALTER FUNCTION gate.settle() OWNER TO postern_gate;
 ALTER FUNCTION gate.job_event(uuid, text, jsonb) OWNER TO postern_gate;
+ALTER FUNCTION gate.permissions(postern.caller) OWNER TO postern_gate;
 ALTER FUNCTION gate.token_stands() OWNER TO postern_operator;
 ALTER FUNCTION gate.user_stands() OWNER TO postern_operator;
 ALTER FUNCTION gate.role_stands() OWNER TO postern_operator;

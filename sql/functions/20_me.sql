@@ -9,12 +9,10 @@ LANGUAGE sql STABLE AS $$
 		'user_id', c.user_id, 'username', c.username, 'email', u.email, 'role', u.role,
 		'account_id', nullif(c.account_id, 0), 'account', a.username, 'administrator', gate.may_admin(c),
 		'token_id', c.token_id, 'token_name', c.token_name, 'key_id', c.key_id,
-		'scopes', (SELECT coalesce(jsonb_agg(s.scope ORDER BY s.scope), '[]') FROM postern.scopes s
-		           WHERE gate.holds(c.scopes, s.scope, s.no_wild, c.rank) AND gate.holds(c.role_scopes, s.scope, s.no_wild, c.rank)
-		             AND NOT gate.denies(c.deny, s.scope) AND s.rank <= c.rank AND (s.rank < 3 OR c.account_id = 0)),
+		'scopes', p.scopes, 'operations', p.operations,
 		'deny', to_jsonb(c.deny), 'allowed_ips', to_jsonb(c.allowed_ips::text[]),
 		'rate_limit', c.rate_limit, 'action_limit', c.action_limit, 'expires_at', c.expires_at, 'ip', host(c.ip))
-	FROM (SELECT 1) one
+	FROM gate.permissions(c) p
 	LEFT JOIN postern.users u ON u.id = c.user_id
 	LEFT JOIN postern.accounts a ON a.id = c.account_id
 $$;

@@ -136,6 +136,7 @@ test('a dry run of every write checks everything, answers 200 and changes nothin
 		deleteUser: { id: account.user.id }, suspendUser: { id: account.user.id }, unsuspendUser: { id: stopped.user.id },
 		createRole: { body: { name: 'dry', scopes: ['domains:read'] } }, replaceRole: { id: role.id, body: { scopes: [] } },
 		changeRole: { id: role.id, body: { description: 'dry' } }, deleteRole: { id: role.id },
+		explainRequest: { body: { method: 'GET', path: '/api/v1/me' }, doc: true },
 		createToken: { body: { name: 'dry', scopes: ['domains:read'] } }, changeToken: { id: live.id, body: { name: 'dry' } }, deleteToken: { id: dead.id },
 		revokeToken: { id: live.id }, revokeTokens: { body: { ids: [live.id] }, doc: true }, rotateToken: { id: live.id },
 	};

@@ -204,7 +204,7 @@ test('migrate --dry-run says what would be done and does nothing', () => {
 	const where = fresh('dry'), { status, stdout } = postern(['migrate', '--dry-run'], where);
 	assert.equal(status, 0);
 	assert.match(stdout, /^would apply 0001_/);
-	assert.match(stdout, /\nwould replace the functions \(\d+ files\) and \d+ scopes\n$/);
+	assert.match(stdout, /\nwould replace the functions \(\d+ files\) and the list of operations\n$/);
 	assert.equal(query('dry', `SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'postern%'`), '0');
 });
 
