@@ -57,6 +57,8 @@ BEGIN
 		 excluded.action_limit, excluded.expires_at, excluded.revoked_at, excluded.user_id, excluded.username,
 		 excluded.user_account_id, excluded.user_status, excluded.owner_rank, excluded.rank, excluded.role_scopes,
 		 excluded.cap_scopes, excluded.account_status);
+	INSERT INTO postern.bearers SELECT s.token_id, s.token_name, s.user_id, s.username FROM postern.standings s WHERE s.token_id = ANY (p_tokens)
+	ORDER BY s.token_id ON CONFLICT DO NOTHING; -- by which names the trail knows them
 END $$;
 -- After each change of what a standing is made of. A new token's owner, roles and account are locked against change until it
 -- is committed: whoever changes one of them then sees the token.
@@ -462,29 +464,40 @@ BEGIN
 	END LOOP;
 END $$;
 
--- A list in any shape of filter, sort and page: text with parameters $1 (account, or null) and $2 (arguments). Column
--- names come from the binary's field table and are taken only if the view has them; values stay parameters. Where a
--- resource has a function matches_<field>(item, text[]), that decides what the filter finds, else equality does.
+-- The rows of a list in any shape of filter, sort and page, or their number: text with parameters $1 (account, or null) and $2
+-- (arguments). Column names come from the binary's field table and are taken only if the view has them; values stay parameters,
+-- which PostgreSQL knows when it plans, as this text is planned each time. Equality decides what a filter finds, unless the
+-- resource has a function for it: condition_<field>(values, places) writes a condition on v, in which the places stand for the
+-- values (a shape that an index serves); matches_<field>(item, values) judges row by row.
 CREATE FUNCTION gate.list_query(view regclass, args jsonb, tenant boolean, counting boolean) RETURNS text
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
 	conditions text[] := '{}';
+	schema text := split_part(view::text, '.', 1);
 	sort text := gate.column_of(view, coalesce(args ->> 'sort', 'id'));
 	id_type text := gate.type_of(view, 'id');
 	way text := CASE WHEN (args ->> 'descending')::boolean THEN 'DESC' ELSE 'ASC' END;
 	name text;
-	given text;
-	matcher text;
+	given text[];
+	places text[];
+	condition text;
+	after text;
 BEGIN
 	IF tenant THEN
 		conditions := conditions || 'v.tenant = $1'::text;
 	END IF;
 	FOR name IN SELECT jsonb_object_keys(args -> 'filter') LOOP
-		given := format('ARRAY(SELECT jsonb_array_elements_text($2 -> ''filter'' -> %L))', name);
-		matcher := format('%s.%I', split_part(view::text, '.', 1), 'matches_' || name);
-		conditions := conditions || CASE WHEN to_regproc(matcher) IS NOT NULL THEN format('%s(v, %s)', matcher, given)
-			ELSE format('v.%I = ANY (%s::%s[])', gate.column_of(view, name), given,
-				replace(gate.type_of(view, name), 'integer', 'bigint')) END; -- a number too large is just found nowhere
+		given := ARRAY(SELECT jsonb_array_elements_text(args -> 'filter' -> name));
+		places := ARRAY(SELECT format('($2 -> ''filter'' -> %L ->> %s)', name, i - 1) FROM generate_subscripts(given, 1) i);
+		IF to_regproc(format('%s.%I', schema, 'condition_' || name)) IS NOT NULL THEN
+			EXECUTE format('SELECT %s.%I($1, $2)', schema, 'condition_' || name) INTO condition USING given, places;
+		ELSIF to_regproc(format('%s.%I', schema, 'matches_' || name)) IS NOT NULL THEN
+			condition := format('%s.%I(v, ARRAY[%s])', schema, 'matches_' || name, array_to_string(places, ', '));
+		ELSE
+			condition := gate.one_of(format('v.%I', gate.column_of(view, name)), places,
+				replace(gate.type_of(view, name), 'integer', 'bigint')); -- a number too large is just found nowhere
+		END IF;
+		conditions := conditions || ('(' || condition || ')');
 	END LOOP;
 	IF args ? 'search' THEN
 		conditions := conditions || (SELECT '(' || string_agg(format('v.%I ILIKE ($2 ->> ''search'')', gate.column_of(view, s)), ' OR ') || ')'
@@ -496,16 +509,21 @@ BEGIN
 	IF args ? 'until' THEN
 		conditions := conditions || format('v.%I < ($2 ->> ''until'')::timestamptz', gate.column_of(view, coalesce(args ->> 'since_column', 'updated_at')));
 	END IF;
-	IF counting THEN
-		RETURN format('SELECT count(*) FROM %s v WHERE %s', view, coalesce(nullif(array_to_string(conditions, ' AND '), ''), 'true'));
+	IF NOT counting AND args ? 'after' THEN
+		after := format('($2 -> ''after'' ->> 0)::%s', gate.type_of(view, sort));
+		conditions := conditions || format('(v.%I, v.id) %s (%s, ($2 -> ''after'' ->> 1)::%s)', sort, CASE way WHEN 'ASC' THEN '>' ELSE '<' END, after, id_type)
+			|| format('v.%I %s %s', sort, CASE way WHEN 'ASC' THEN '>=' ELSE '<=' END, after); -- partitions are left out by this one
 	END IF;
-	IF args ? 'after' THEN
-		conditions := conditions || format('(v.%I, v.id) %s (($2 -> ''after'' ->> 0)::%s, ($2 -> ''after'' ->> 1)::%s)',
-			sort, CASE way WHEN 'ASC' THEN '>' ELSE '<' END, gate.type_of(view, sort), id_type);
-	END IF;
-	RETURN format('SELECT ARRAY(SELECT %s FROM %s v WHERE %s ORDER BY v.%I %s, v.id %s OFFSET ($2 ->> ''offset'')::bigint LIMIT ($2 ->> ''limit'')::int)',
-		CASE WHEN gate.type_of(view, 'shown') IS NULL THEN 'v' ELSE 'v.shown' END, view, coalesce(nullif(array_to_string(conditions, ' AND '), ''), 'true'), sort, way, way);
+	RETURN format('SELECT %s FROM %s v WHERE %s',
+		CASE WHEN counting THEN 'count(*)' WHEN gate.type_of(view, 'shown') IS NULL THEN 'v' ELSE 'v.shown' END, view,
+		coalesce(nullif(array_to_string(conditions, ' AND '), ''), 'true'))
+		|| CASE WHEN counting THEN '' ELSE format(' ORDER BY v.%I %s, v.id %s OFFSET ($2 ->> ''offset'')::bigint LIMIT ($2 ->> ''limit'')::int', sort, way, way) END;
 END $$;
+-- A column is one of several values; of a single one PostgreSQL makes a plain equality.
+CREATE FUNCTION gate.one_of(col text, places text[], type text) RETURNS text
+LANGUAGE sql IMMUTABLE AS $$
+	SELECT coalesce(col || ' IN (' || string_agg(p || '::' || type, ', ') || ')', 'false') FROM unnest(places) p
+$$;
 CREATE FUNCTION gate.column_of(view regclass, name text) RETURNS text
 LANGUAGE plpgsql STABLE AS $$
 BEGIN

@@ -51,6 +51,8 @@ BEGIN
 	EXECUTE format('ALTER ROLE %s SET enable_hashjoin = off', login);
 	EXECUTE format('ALTER ROLE %s SET enable_mergejoin = off', login);
 	EXECUTE format('ALTER ROLE %s SET enable_seqscan = off', login);
+	-- rows are in memory, or on a disk that does not seek: to a filter's own index rather than along the time line past others' rows
+	EXECUTE format('ALTER ROLE %s SET random_page_cost = 1.1', login);
 	EXECUTE format('ALTER ROLE %s SET plan_cache_mode = force_generic_plan', login); -- or they would be planned every time
 	EXECUTE format('ALTER ROLE %s SET jit = off', login); -- statements of a millisecond never earn their compilation
 	EXECUTE format('REVOKE ALL ON SCHEMA %s FROM PUBLIC', schema);
@@ -112,7 +114,7 @@ BEGIN
 		FOR q IN SELECT x.n, x.account, p_args[x.n]::jsonb AS args FROM unnest(p_n, p_account) AS x (n, account) WHERE p_op[x.n] = 'list' LOOP
 			PERFORM set_config('postern.account_id', q.account::text, true);
 			n := q.n;
-			EXECUTE gate.list_query(@item_literal@, q.args, @confined@, false) INTO rows USING q.account, q.args;
+			EXECUTE format('SELECT ARRAY(%s)', gate.list_query(@item_literal@, q.args, @confined@, false)) INTO rows USING q.account, q.args;
 			total := NULL;
 			IF (q.args ->> 'count')::boolean THEN
 				EXECUTE gate.list_query(@item_literal@, q.args, @confined@, true) INTO total USING q.account, q.args;
@@ -492,3 +494,4 @@ ALTER FUNCTION gate.build_endpoint(postern.endpoints) OWNER TO postern_owner;
 ALTER FUNCTION gate.build_shown(regclass, regclass) OWNER TO postern_owner;
 SELECT gate.build_endpoint(e) FROM postern.endpoints e ORDER BY e.name;
 GRANT EXECUTE ON FUNCTION gate.alive(), gate.compatible_from() TO postern_cli;
+ALTER ROLE postern_cli SET random_page_cost = 1.1;
