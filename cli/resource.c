@@ -1,16 +1,19 @@
 /* resource.c: `postern <resource> <verb> …`: words become a route, parameters and a body. */
 #include "cli.h"
 #include "help.h"
+#include "request.h"
 #include "secret.h"
 #include "show.h"
 #include "token.h"
 #include "words.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <json-c/json.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define PAGE_MAX "100" /* contract section 5 */
 #define IDS_MAX 1000   /* words of one command */
@@ -346,6 +349,66 @@ static int run(struct call *call, struct local *local)
 	return rc;
 }
 
+/* ---- exports ---- */
+
+struct export_file { const struct cli *cli; FILE *out; int64_t told; };
+
+static bool write_lines(void *to, const char *data, size_t len)
+{
+	struct export_file *file = to;
+
+	return fwrite(data, 1, len, file->out) == len;
+}
+
+static bool tell_rows(void *to, int64_t rows)
+{
+	enum { EVERY = 100000 };
+	struct export_file *file = to;
+
+	if (rows / EVERY != file->told / EVERY)
+		cli_note(file->cli, "%lld rows", (long long)rows);
+	file->told = rows;
+	return true;
+}
+
+/* The trail is nobody else's to read, and a file of that name is whole: it is put in place at the end. */
+static int run_export(struct call *call, struct local *local)
+{
+	const char *path = option_value(call, "output");
+	struct export_file file = { .cli = call->cli, .out = stdout };
+	const struct sink sink = { write_lines, tell_rows, &file };
+	struct json_object *answer = NULL;
+	char part[4096];
+	int64_t rows = 0;
+	int fd, status, rc = CLI_OK;
+
+	if (path) {
+		if ((size_t)snprintf(part, sizeof part, "%s.part", path) >= sizeof part)
+			return cli_error(CLI_USAGE, "--output: the name is too long");
+		fd = open(part, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+		if (fd < 0 || !(file.out = fdopen(fd, "w")))
+			return cli_error(CLI_FAILED, "%s: %s", part, strerror(errno));
+	}
+	status = local_export(local, call->resource, call->route, call->query, &sink, &rows, &answer);
+	if (answer) {
+		rc = refused(call, status, answer);
+	} else if (fflush(file.out) != 0 || ferror(file.out) || (path && fsync(fileno(file.out)) != 0)) {
+		rc = cli_error(CLI_FAILED, "%s could not be written: %s", path ? part : "stdout", strerror(errno));
+	} else if (status != 200) {
+		rc = cli_error(CLI_UNREACHABLE, "the database gave no more rows after %lld: the export is cut, and lacks its last line", (long long)rows);
+	}
+	if (path && fclose(file.out) != 0 && rc == CLI_OK)
+		rc = cli_error(CLI_FAILED, "%s could not be written: %s", part, strerror(errno));
+	if (path && rc == CLI_OK && rename(part, path) != 0)
+		rc = cli_error(CLI_FAILED, "%s: %s", path, strerror(errno));
+	if (path && rc != CLI_OK)
+		unlink(part);
+	if (rc == CLI_OK)
+		cli_note(call->cli, "%lld rows in all", (long long)rows);
+	json_object_put(answer);
+	return rc;
+}
+
 /* Rows of the page move to the list that grows. */
 static bool append(struct json_object *whole, struct json_object *page)
 {
@@ -532,7 +595,8 @@ int resource_run(struct cli *cli, const struct resource *resource, int argc, cha
 	rc = prepare(&call, argc - 1, argv + 1);
 	if (!rc) {
 		struct local *local = cli_local(cli);
-		rc = !local ? CLI_FAILED : option_value(&call, "all") ? run_all(&call, local) : run(&call, local);
+		rc = !local ? CLI_FAILED : call.route->does == DO_EXPORT ? run_export(&call, local)
+		     : option_value(&call, "all") ? run_all(&call, local) : run(&call, local);
 	}
 	json_object_put(call.body);
 	return rc;

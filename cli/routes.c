@@ -34,7 +34,8 @@ static const char *const roles[] = {
 };
 static const char *const buckets[] = { [RATE_NONE] = "none", [RATE_CALL] = "call", [RATE_ACTION] = "action" };
 static const char *const verbs[] = {
-	[DO_NOTHING] = "nothing", [DO_LIST] = "list", [DO_GET] = "get", [DO_READ] = "read", [DO_CREATE] = "create",
+	[DO_NOTHING] = "nothing", [DO_LIST] = "list", [DO_GET] = "get", [DO_READ] = "read", [DO_EXPORT] = "export",
+	[DO_CREATE] = "create",
 	[DO_REPLACE] = "replace", [DO_PATCH] = "patch", [DO_DELETE] = "delete", [DO_ACTION] = "action", [DO_CALL] = "call"
 };
 

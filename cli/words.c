@@ -58,6 +58,7 @@ const char *route_verb(const struct route *route)
 	case DO_DELETE: return "delete";
 	case DO_ACTION:
 	case DO_CALL:   return "run";
+	case DO_EXPORT: return "export";
 	case DO_REPLACE:
 	case DO_NOTHING:
 		break;
@@ -203,7 +204,7 @@ static void add_member(struct maker *m, const struct field *f)
 	}
 }
 
-static void add_filters(struct maker *m, const struct resource *resource)
+static void add_filters(struct maker *m, const struct resource *resource, bool exporting)
 {
 	bool searchable = false, dated = false;
 
@@ -216,10 +217,18 @@ static void add_filters(struct maker *m, const struct resource *resource)
 			o->field = f;
 		}
 	}
-	if (searchable)
+	if (searchable && !exporting)
 		add_query(m, "search", "TEXT", "Only what contains this text");
-	if (dated)
+	if (dated) {
 		add_query(m, "updated_since", "TIME", "Only what changed since, RFC 3339");
+	} else {
+		add_query(m, "since", "TIME", "Only what happened at or after this time, RFC 3339");
+		add_query(m, "until", "TIME", "Only what happened before this time");
+	}
+	if (exporting) {
+		add(m, "output", "FILE", "Write to this file, which is there when all is in it; default: stdout", TO_COMMAND);
+		return;
+	}
 	if (!resource->cursor_only) {
 		add_query(m, "sort", "FIELD", "Sort by this field");
 		add_query(m, "order", "asc|desc", "Ascending or descending");
@@ -235,8 +244,8 @@ size_t route_options(const struct resource *resource, const struct route *route,
 {
 	struct maker m = { table, 0 };
 
-	if (route->does == DO_LIST)
-		add_filters(&m, resource);
+	if (route->does == DO_LIST || route->does == DO_EXPORT)
+		add_filters(&m, resource, route->does == DO_EXPORT);
 	for (const struct field *f = route->input; f && f->name; f++) {
 		if (route->method == M_GET)
 			add_query(&m, f->name, value_name(f->type), f->about);

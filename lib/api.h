@@ -82,6 +82,7 @@ enum verb {
 	DO_LIST,     /* rows of the view */
 	DO_GET,      /* one row by id */
 	DO_READ,     /* a document from function `call` or `document`, no id */
+	DO_EXPORT,   /* all rows that the list's filters find, as lines of `output`, written as they are read */
 	DO_CREATE,   /* the rest change something, by function `call` */
 	DO_REPLACE,
 	DO_PATCH,
@@ -111,12 +112,12 @@ struct route {
 	const char *call;          /* function in the resource's schema; NULL for DO_LIST, DO_GET and with `document` */
 	const char *summary;       /* imperative, one line */
 	unsigned flags;
-	const struct field *input; /* body of an action; NULL: none (CREATE, REPLACE and PATCH use the resource's fields) */
+	const struct field *input; /* body of an action; NULL: none (CREATE, REPLACE and PATCH use the resource's fields). EXPORT: parameters */
 	/* Last word on a checked body of an admitted request, before SQL sees it: 0, or -1 after request_fail(). May be NULL. */
 	int (*prepare)(struct request *, struct json_object *body);
 	/* Last word on the document that SQL made for CALL or READ: adds what only C knows. 0, or -1: no answer without it. May be NULL. */
 	int (*tell)(struct request *, struct json_object *document);
-	const struct field *output;/* what CALL or READ answers with; NULL: READ the resource's fields, CALL any object */
+	const struct field *output;/* what CALL or READ answers with; NULL: READ the resource's fields, CALL any object. EXPORT: a line */
 	const char *once;          /* R_SHOW_ONCE: the member that holds the secret */
 	const char *(*document)(void); /* READ: what it answers, made by the program and constant while it runs */
 	const char *type;          /* the document is answered bare, as this media type */
@@ -126,6 +127,7 @@ struct route {
 #define LIST       DO_LIST, NULL
 #define GET        DO_GET, NULL
 #define READ(fn)   DO_READ, fn
+#define EXPORT     DO_EXPORT, NULL
 #define CREATE     DO_CREATE, "create"
 #define REPLACE    DO_REPLACE, "update"
 #define PATCH      DO_PATCH, "update"

@@ -70,6 +70,8 @@ static const struct setting settings[] = {
 	  "Wait for the web server at most", AT(io_timeout_s) },
 	{ "body_max_bytes", NUMBER, "bytes", 1024, 16777216, "1048576",
 	  "Largest request body", AT(body_max_bytes) },
+	{ "export_max", NUMBER, "", 1, 16, "2",
+	  "Exports that a binary writes at once; each holds a thread and a connection to PostgreSQL", AT(export_max) },
 	{ "unknown_token_limit", NUMBER, "requests per minute", 1, 100000, "20",
 	  "Well-formed but unknown tokens taken from one client address", AT(unknown_token_limit) },
 	{ "log_format", FORMAT, "", 0, 0, "text",

@@ -30,6 +30,7 @@ struct config {
 	int db_timeout_ms;       /* wait for PostgreSQL at most, 100..600000, default 10000 */
 	int io_timeout_s;        /* wait for the web server at most, 1..600, default 10 */
 	int body_max_bytes;      /* request body, 1024..16777216, default 1048576 */
+	int export_max;          /* exports that a binary writes at once, 1..16, default 2 */
 	int unknown_token_limit; /* per minute and address, 1..100000, default 20 */
 	enum log_format log_format; /* text (default) or json */
 	char *worker_dir;        /* posternd's locks and key, default /var/lib/postern */

@@ -11,6 +11,8 @@
 #include "log.h"
 #include "timestamp.h"
 
+#define EPOCH_2000_US (INT64_C(946684800) * 1000000) /* PostgreSQL's */
+
 struct db {
 	const struct config *config;
 	char *user;
@@ -389,6 +391,11 @@ int64_t db_get_int8(const PGresult *result, int row, int col, int64_t if_null)
 		return if_null;
 	memcpy(net, PQgetvalue(result, row, col), 8);
 	return (int64_t)((uint64_t)ntohl(net[0]) << 32 | ntohl(net[1]));
+}
+
+int64_t db_get_timestamp(const PGresult *result, int row, int col, int64_t if_null)
+{
+	return PQgetisnull(result, row, col) ? if_null : db_get_int8(result, row, col, 0) + EPOCH_2000_US;
 }
 
 const char *db_get_text(const PGresult *result, int row, int col)

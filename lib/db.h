@@ -78,5 +78,6 @@ struct db_value db_text_array(struct arena *, const char *const *items, size_t n
 /* Reading binary results. The caller knows the column's type. */
 int32_t db_get_int4(const PGresult *, int row, int col, int32_t if_null);
 int64_t db_get_int8(const PGresult *, int row, int col, int64_t if_null);
+int64_t db_get_timestamp(const PGresult *, int row, int col, int64_t if_null); /* microseconds since 1970 */
 const char *db_get_text(const PGresult *, int row, int col); /* NUL-terminated by libpq; NULL when null */
 #endif

@@ -569,12 +569,17 @@ static void add_filter(struct request *r, const struct field *f, char *value)
 	json_object_object_add(q->filter, f->name, list);
 }
 
-/* `confirm=shop`: a DELETE's input. Texts and switches are all that any has. */
+/* `confirm=shop`: a DELETE's input, which is checked as a body is. Texts and switches are all that any has. An export's is checked here. */
 static void add_input(struct request *r, const struct field *f, const char *value)
 {
 	struct query *q = &r->query;
+	const char *why;
 	bool yes = false;
 
+	if (r->route->method == M_GET && !check_text(r->arena, f, value, &why)) {
+		request_failf(r, ERR_BAD_REQUEST, f->name, "%s", why);
+		return;
+	}
 	if (f->type == F_BOOL && !parse_bool(value, &yes)) {
 		request_failf(r, ERR_BAD_REQUEST, f->name, "must be true or false");
 		return;
@@ -607,6 +612,8 @@ static bool takes(const struct request *r, size_t i)
 {
 	bool list = r->route->does == DO_LIST, timed = find_field(r->resource->fields, "updated_at") == NULL;
 
+	if (r->route->does == DO_EXPORT)
+		return (parameters[i].parameter == P_SINCE && parameters[i].timed == timed) || (parameters[i].parameter == P_UNTIL && timed);
 	if (list && parameters[i].parameter == P_SINCE)
 		return parameters[i].timed == timed;
 	if (list && parameters[i].parameter == P_PAGE)
@@ -630,6 +637,17 @@ static const char *with_flag(const struct request *r, unsigned flag)
 	return all;
 }
 
+static bool filters(const struct request *r)
+{
+	return r->route->does == DO_LIST || r->route->does == DO_EXPORT;
+}
+
+/* Input that comes as parameters. */
+static bool has_input(const struct request *r)
+{
+	return r->route->input && (r->route->does == DO_DELETE || r->route->does == DO_EXPORT);
+}
+
 static void unknown_parameter(struct request *r, const char *name)
 {
 	const char *candidates[CANDIDATES_MAX] = { NULL }, *near;
@@ -638,10 +656,10 @@ static void unknown_parameter(struct request *r, const char *name)
 	for (size_t i = 0; i < PARAMETERS; i++)
 		if (takes(r, i))
 			candidates[n++] = parameters[i].name;
-	for (const struct field *f = r->resource->fields; f->name && n < CANDIDATES_MAX && r->route->does == DO_LIST; f++)
+	for (const struct field *f = r->resource->fields; f->name && n < CANDIDATES_MAX && filters(r); f++)
 		if (f->flags & F_FILTER)
 			candidates[n++] = f->name;
-	for (const struct field *f = r->route->input; f && f->name && n < CANDIDATES_MAX && r->route->does == DO_DELETE; f++)
+	for (const struct field *f = r->route->input; f && f->name && n < CANDIDATES_MAX && has_input(r); f++)
 		candidates[n++] = f->name;
 	near = nearest(name, candidates, n);
 	if (near)
@@ -710,9 +728,9 @@ static void read_parameter(struct request *r, const char *name, char *value, boo
 			request_failf(r, ERR_BAD_REQUEST, name, "must be true or false");
 		return;
 	default:
-		if (r->route->does == DO_LIST && f && f->flags & F_FILTER)
+		if (filters(r) && f && f->flags & F_FILTER)
 			add_filter(r, f, value);
-		else if (r->route->does == DO_DELETE && r->route->input && (f = find_field(r->route->input, name)))
+		else if (has_input(r) && (f = find_field(r->route->input, name)))
 			add_input(r, f, value);
 		else
 			unknown_parameter(r, name);

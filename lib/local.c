@@ -6,6 +6,7 @@
 #include <uuid/uuid.h>
 
 #include "db_error.h"
+#include "export.h"
 #include "gate.h"
 #include "input.h"
 #include "json.h"
@@ -124,32 +125,67 @@ const char *local_job(const struct local *local)
 	return *local->job ? local->job : NULL;
 }
 
-int local_call(struct local *local, const struct resource *resource, const struct route *route, const char *id,
-               const struct local_parameter *query, struct json_object *body, struct json_object **answer)
+/* A request as it comes from the command line, with its parameters read. */
+static struct request begin(struct local *local, const struct resource *resource, const struct route *route, const char *id,
+                            const struct local_parameter *query)
 {
 	struct request r = {
 		.arena = local->arena, .config = local->config, .peppers = &local->peppers, .resource = resource, .route = route,
 		.method = route->method, .method_name = "", .uri = "", .path = "", .base = "", .id = id, .dialect = DIALECT_PLAIN,
 		.caller = { .admitted = true, .local = true, .rank = ADMIN }, .begin_us = timestamp_now()
 	};
+	const char *why;
+	uuid_t uuid;
+
+	*local->job = '\0';
+	uuid_generate_random(uuid);
+	uuid_unparse_lower(uuid, r.request_id);
+	/* minting and cursors need the peppers; without them (before init) the rest still works */
+	if (!local->peppers.count)
+		peppers_load(local->config->pepper_file, &local->peppers, &why);
+	r.query_text = query_text(local->arena, query);
+	input_query(&r);
+	return r;
+}
+
+int local_export(struct local *local, const struct resource *resource, const struct route *route, const struct local_parameter *query,
+                 const struct sink *sink, int64_t *rows, struct json_object **answer)
+{
+	struct request r = begin(local, resource, route, NULL, query);
+	struct reply reply;
+	const char *why;
+	size_t at;
+	int http;
+
+	*answer = NULL;
+	*rows = 0;
+	reply_init(&reply);
+	if (!r.failure.set) {
+		http = export_write(&r, sink, rows, &why) ? 200 : 503;
+	} else {
+		reply_failure(&r, &reply);
+		http = reply.status;
+		if (!buf_failed(&reply.body))
+			*answer = json_parse(reply.body.data, reply.body.len, &why, &at);
+	}
+	reply_free(&reply);
+	arena_reset(local->arena);
+	return http;
+}
+
+int local_call(struct local *local, const struct resource *resource, const struct route *route, const char *id,
+               const struct local_parameter *query, struct json_object *body, struct json_object **answer)
+{
+	struct request r = begin(local, resource, route, id, query);
 	struct verdict v = { .total = -1 };
 	struct reply reply;
 	enum db_status status;
 	const char *why;
 	size_t at;
 	int http;
-	uuid_t uuid;
 
 	*answer = NULL;
-	*local->job = '\0';
-	uuid_generate_random(uuid);
-	uuid_unparse_lower(uuid, r.request_id);
 	reply_init(&reply);
-	/* minting and cursors need the peppers; without them (before init) the rest still works */
-	if (!local->peppers.count)
-		peppers_load(local->config->pepper_file, &local->peppers, &why);
-	r.query_text = query_text(local->arena, query);
-	input_query(&r);
 	if (!r.failure.set && route->method != M_GET)
 		input_object(&r, body);
 	if (!r.failure.set && route->prepare)

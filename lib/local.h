@@ -6,6 +6,7 @@
 #define POSTERN_LOCAL_H
 #include "api.h"
 #include "config.h"
+#include <stdint.h>
 
 struct local;
 
@@ -24,6 +25,14 @@ void local_close(struct local *);
  */
 int local_call(struct local *, const struct resource *, const struct route *, const char *id,
                const struct local_parameter *query, struct json_object *body, struct json_object **answer);
+
+/*
+ * An export's lines to the sink. Returns the HTTP status: 200, or that of an error, which is in *answer as above, when no line was
+ * written; 503 without an answer: it was cut. *rows counts the lines.
+ */
+struct sink;
+int local_export(struct local *, const struct resource *, const struct route *, const struct local_parameter *query,
+                 const struct sink *, int64_t *rows, struct json_object **answer);
 
 /* The job (UUID) that the last call asked for, or NULL; good until the next call. */
 const char *local_job(const struct local *);

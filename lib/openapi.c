@@ -449,6 +449,12 @@ static void resource_schemas(struct buf *b, const struct resource *resource)
 
 	component(resource->one, "", one);
 	for (const struct route *t = resource->routes; t->path; t++) {
+		if (t->does == DO_EXPORT) {
+			begin(b, component(t->operation_id, "Line", name));
+			text(b, "description", "A line of an export");
+			object_words(b, t->output, NULL, false, false);
+			end(b);
+		}
 		rows |= t->does != DO_CALL && !t->document && !t->output;
 		lists |= t->does == DO_LIST;
 		writes |= t->does == DO_CREATE || t->does == DO_REPLACE || t->does == DO_PATCH || t->does == DO_ACTION ||
@@ -638,10 +644,24 @@ static void filter_parameter(struct buf *b, const struct field *f)
 	end(b);
 }
 
-static void list_parameters(struct buf *b, const struct resource *resource)
+/* What a list's rows are chosen by, besides `search`. */
+static void filter_parameters(struct buf *b, const struct resource *resource)
 {
 	bool timed = !field_of(resource, "updated_at");
 
+	if (timed) {
+		parameter(b, "since");
+		parameter(b, "until");
+	} else {
+		parameter(b, "updated_since");
+	}
+	for (const struct field *f = resource->fields; f->name; f++)
+		if (f->flags & F_FILTER)
+			filter_parameter(b, f);
+}
+
+static void list_parameters(struct buf *b, const struct resource *resource)
+{
 	if (!resource->cursor_only)
 		parameter(b, "page");
 	parameter(b, "per_page");
@@ -661,15 +681,7 @@ static void list_parameters(struct buf *b, const struct resource *resource)
 	}
 	if (any_field(resource, F_SEARCH))
 		parameter(b, "search");
-	if (timed) {
-		parameter(b, "since");
-		parameter(b, "until");
-	} else {
-		parameter(b, "updated_since");
-	}
-	for (const struct field *f = resource->fields; f->name; f++)
-		if (f->flags & F_FILTER)
-			filter_parameter(b, f);
+	filter_parameters(b, resource);
 }
 
 /* A DELETE's input, which may come in its body or so: some clients send none with it. */
@@ -693,7 +705,10 @@ static void parameters(struct buf *b, const struct resource *resource, const str
 	begin_list(b, "parameters");
 	if (t->does == DO_LIST)
 		list_parameters(b, resource);
-	if (t->method == M_GET) {
+	if (t->does == DO_EXPORT) {
+		filter_parameters(b, resource);
+		input_parameters(b, t);
+	} else if (t->method == M_GET) {
 		parameter(b, "if_none_match");
 	} else {
 		if (t->does == DO_DELETE)
@@ -819,6 +834,29 @@ static void answer_schema(struct buf *b, const struct resource *resource, const 
 	}
 }
 
+/* Lines, which no schema of the whole describes. */
+static void export_content(struct buf *b, const struct route *t)
+{
+	char name[NAME_MAX_BYTES];
+
+	begin(b, "content");
+	begin(b, t->type);
+	begin(b, "schema");
+	text(b, "type", "string");
+	text(b, "description", "A JSON object a line; the last line is {\"count\":N}, and an export without it was cut");
+	refer(b, "x-line", "schemas", "", component(t->operation_id, "Line", name));
+	end(b);
+	end(b);
+	begin(b, "text/csv");
+	begin(b, "schema");
+	text(b, "type", "string");
+	text(b, "description", "RFC 4180: a line of names, then the rows; null is an empty cell, an empty text is \"\", and a cell that begins "
+	                       "with = + - @ ' tab or CR has a ' before it. The last line is # N rows, and an export without it was cut");
+	end(b);
+	end(b);
+	end(b);
+}
+
 /* `dry`: a dry run may be answered so. */
 static void good_response(struct buf *b, const struct resource *resource, const struct route *t, enum shape shape,
                           int status, bool dry)
@@ -831,7 +869,7 @@ static void good_response(struct buf *b, const struct resource *resource, const 
 	                       ? "A dry run: everything was checked, nothing was changed" : t->summary);
 	begin(b, "headers");
 	token_headers(b);
-	if (status != 202 && (t->method == M_GET || !dry || t->does != DO_DELETE))
+	if (status != 202 && t->does != DO_EXPORT && (t->method == M_GET || !dry || t->does != DO_DELETE))
 		header(b, "ETag");
 	if (status == 201 || status == 202)
 		header(b, "Location");
@@ -840,7 +878,9 @@ static void good_response(struct buf *b, const struct resource *resource, const 
 	if (t->method != M_GET)
 		header(b, "Idempotent-Replayed");
 	end(b);
-	if (status != 204) {
+	if (t->does == DO_EXPORT) {
+		export_content(b, t);
+	} else if (status != 204) {
 		begin(b, "content");
 		begin(b, t->type ? t->type : "application/json");
 		begin(b, "schema");
@@ -873,7 +913,7 @@ static void responses(struct buf *b, const struct resource *resource, const stru
 	if (t->does == DO_DELETE || t->flags & R_JOB)
 		good_response(b, resource, t, shape, 202, false);
 	good_response(b, resource, t, shape, 200, !reads);
-	if (reads) {
+	if (reads && t->does != DO_EXPORT) {
 		begin(b, "304");
 		reference(b, "responses", "", "NotModified");
 		end(b);

@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-/* Arguments of a list in another than the default shape, as sql/functions/10_gate.sql (gate.list_query) wants them. */
-static const char *list_args(const struct request *r)
+/* As sql/functions/10_gate.sql (gate.list_query) wants them. */
+const char *reading_list(const struct request *r)
 {
 	const struct query *q = &r->query;
 	const char *text;
@@ -82,7 +82,7 @@ struct reading reading_of(struct request *r)
 		} else {
 			reading.op = "list";
 			reading.id = NULL;
-			reading.args = list_args(r);
+			reading.args = reading_list(r);
 		}
 	} else if (r->route->does == DO_GET) {
 		reading.op = "get";

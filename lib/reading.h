@@ -12,6 +12,9 @@ struct reading {
 	const char *args;          /* JSON; NULL for a list in its default shape */
 };
 
+/* The arguments of a list in another than the default shape; NULL when out of memory. */
+const char *reading_list(const struct request *);
+
 /* Strings live in the request's arena. */
 struct reading reading_of(struct request *);
 #endif

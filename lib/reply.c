@@ -35,6 +35,7 @@ static void begin(struct reply *out, int status)
 	out->status = status;
 	out->no_body = status == 204 || status == 304;
 	out->etag[0] = '\0';
+	out->stream = NULL;
 }
 
 /* ---- headers ---- */
@@ -497,6 +498,14 @@ void reply_failure(const struct request *r, struct reply *out)
 		buf_str(h, "Retry-After: 1\r\n");
 	if (info->status == 415)
 		buf_str(h, "Accept: application/json\r\n");
+}
+
+void reply_export(const struct request *r, bool csv, struct reply *out)
+{
+	begin(out, 200);
+	common_headers(r, out, csv ? "text/csv" : "application/x-ndjson");
+	buf_printf(&out->head, "Content-Disposition: attachment; filename=\"%s.%s\"\r\n", r->resource->name, csv ? "csv" : "ndjson");
+	buf_str(&out->head, "X-Accel-Buffering: no\r\n"); /* nginx passes lines on as they come */
 }
 
 void reply_options(const struct request *r, struct reply *out)

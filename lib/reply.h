@@ -15,6 +15,8 @@ void reply_free(struct reply *);
 void reply_result(const struct request *, const struct verdict *, int status, bool masked, struct reply *);
 /* r->failure, with Allow, WWW-Authenticate, Retry-After as its code wants. */
 void reply_failure(const struct request *, struct reply *);
+/* The head of an export; its lines are streamed. */
+void reply_export(const struct request *, bool csv, struct reply *);
 /* 204 with Allow. */
 void reply_options(const struct request *, struct reply *);
 /* The first answer of an Idempotency-Key again. */

@@ -109,13 +109,24 @@ struct request {
 	int64_t begin_us;
 };
 
-/* An answer, complete before its first byte leaves. */
+/* Where lines go as they are made. Both answer false when nobody takes them any more. */
+struct sink {
+	bool (*write)(void *to, const char *data, size_t len);
+	bool (*step)(void *to, int64_t rows); /* so many were written: show them */
+	void *to;
+};
+
+struct service;
+
+/* An answer, complete before its first byte leaves, unless it has a `stream`. */
 struct reply {
 	int status;
 	struct buf head;           /* header lines, each ended by CRLF, without Status and Content-Length */
 	struct buf body;
 	bool no_body;              /* 204, 304, HEAD: what `body` holds is not sent */
 	char etag[40];             /* of the data, not of timestamp or request id; quoted; "" where there is none */
+	/* Writes the body of a good answer, in place of `body`; false: it was cut, and the peer must see that. Or NULL. */
+	bool (*stream)(struct service *, struct request *, const struct sink *);
 };
 
 /* Say no. `code` is an enum error_code. Only the first failure counts; fields of further ones with the same code add up. */

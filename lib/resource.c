@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "db_error.h"
+#include "export.h"
 #include "input.h"
 #include "json.h"
 #include "log.h"
@@ -133,8 +134,10 @@ bool resource_check(const struct resource *resource, const char **why)
 			*why = "a route lacks its method, operation id, scope, role, rate bucket or summary";
 		else if (!t->audit || !strchr(t->audit, '.'))
 			*why = "a route lacks its audit action";
-		else if (!t->does || (t->does != DO_LIST && t->does != DO_GET && !t->call && !t->document))
+		else if (!t->does || (t->does != DO_LIST && t->does != DO_GET && t->does != DO_EXPORT && !t->call && !t->document))
 			*why = "a route does nothing";
+		else if (t->does == DO_EXPORT && (!t->output || !t->input || !t->type || t->method != M_GET))
+			*why = "an export lacks its parameters, its line or its media type";
 		else if (!(t->flags & R_SHOW_ONCE) != !t->once)
 			*why = "a route shows a secret once, but does not name it";
 		else if (strcmp(t->scope, SCOPE_OPEN) != 0 && !strchr(t->scope, ':'))
@@ -343,6 +346,54 @@ static void write_answer(struct service *s, struct request *r, struct reply *out
 	reply_result(r, &v, v.status, false, out);
 }
 
+static atomic_int exports;
+
+static void end_export(void *unused)
+{
+	(void)unused;
+	atomic_fetch_sub(&exports, 1);
+}
+
+static bool stream_export(struct service *s, struct request *r, const struct sink *sink)
+{
+	char count[24], ms[24];
+	const char *why;
+	int64_t rows;
+	bool whole = export_write(r, sink, &rows, &why);
+
+	(void)s;
+	snprintf(count, sizeof count, "%lld", (long long)rows);
+	snprintf(ms, sizeof ms, "%lld", (long long)(request_elapsed_us(r) / 1000));
+	log_event(whole ? "info" : "warn", whole ? "export" : "export_cut", "id", r->request_id, "rows", count, "ms", ms, "message", why, NULL);
+	return whole;
+}
+
+/* Its row in the trail comes first; then its lines, which are written when the head is. */
+static void export_answer(struct service *s, struct request *r, struct reply *out)
+{
+	bool head = r->method == M_HEAD;
+
+	if (!head && atomic_fetch_add(&exports, 1) >= s->config->export_max) {
+		end_export(NULL);
+		request_failf(r, ERR_UNAVAILABLE, NULL, "%d exports are under way, as many as export_max allows; try again when one has ended",
+		              s->config->export_max);
+		if (gate_record(s->gate, r, error_info(ERR_UNAVAILABLE)->status, "export_max") != DB_OK)
+			fail(r, ERR_UNAVAILABLE, unrecorded, out);
+		else
+			reply_failure(r, out);
+		return;
+	}
+	if (!head && arena_defer(r->arena, end_export, NULL) != 0) {
+		request_failf(r, ERR_INTERNAL, NULL, "out of memory");
+		fail_recorded(s, r, out);
+	} else if (gate_record(s->gate, r, 200, NULL) != DB_OK) {
+		fail(r, ERR_UNAVAILABLE, unrecorded, out);
+	} else {
+		reply_export(r, export_csv(r), out);
+		out->stream = head ? NULL : stream_export;
+	}
+}
+
 /* Does this route answer without a token? Settings close what is open. */
 static bool is_open(const struct service *s, const struct request *r)
 {
@@ -415,6 +466,8 @@ static void answer(struct service *s, struct request *r, struct reply *out)
 		refuse(s, r, v.reason, out);
 	} else if (r->failure.set) {
 		reply_failure(r, out);
+	} else if (r->route->does == DO_EXPORT) {
+		export_answer(s, r, out);
 	} else if (reads) {
 		read_answer(s, r, &v, later, out);
 	} else {

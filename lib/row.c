@@ -268,6 +268,59 @@ bool row_json_open(struct buf *out, const struct field *fields, const struct row
 	return separator == ',';
 }
 
+/* A text as a cell of CSV. */
+static void csv_text(struct buf *out, const char *text, size_t len)
+{
+	bool formula = len && strchr("=+-@'\t\r", text[0]), quoted = !len;
+
+	for (size_t i = 0; i < len && !quoted; i++)
+		quoted = strchr("\",\r\n", text[i]) != NULL;
+	if (quoted)
+		buf_char(out, '"');
+	if (formula)
+		buf_char(out, '\'');
+	for (size_t i = 0, n; i < len; i += n) {
+		const char *quote = memchr(text + i, '"', len - i);
+
+		n = quote ? (size_t)(quote - text) - i + 1 : len - i;
+		buf_add(out, text + i, n);
+		if (quote)
+			buf_char(out, '"');
+	}
+	if (quoted)
+		buf_char(out, '"');
+}
+
+bool row_csv(struct buf *out, const struct field *fields, const struct row *row)
+{
+	struct bytes b = { row->data, row->len };
+	const unsigned char *at;
+	int32_t columns, oid, len;
+
+	if (!take_int(&b, &columns))
+		return false;
+	for (const struct field *f = fields; f->name; f++) {
+		size_t from;
+
+		if (!next_column(&b, &oid, &len, &at))
+			return false;
+		if (f != fields)
+			buf_char(out, ',');
+		from = out->len;
+		if (len < 0)
+			continue;
+		if (oid == OID_TEXT) {
+			csv_text(out, (const char *)at, (size_t)len);
+		} else if (!value_json(out, f->type, oid, at, (size_t)len)) {
+			return false;
+		} else if (!buf_failed(out) && out->len > from + 1 && out->data[from] == '"') { /* plain, but for JSON's quotes */
+			memmove(out->data + from, out->data + from + 1, out->len - from - 2);
+			buf_wrote(out, out->data + out->len - 2);
+		}
+	}
+	return true;
+}
+
 /* The bytes of a named column; "version" is the one after the fields. */
 static bool find_column(const struct field *fields, const struct row *row, const char *name, enum field_type *type,
                         int32_t *oid, const unsigned char **at, int32_t *len)

@@ -22,6 +22,9 @@ bool rows_read(const PGresult *, int row, int col, struct rows *);
 /* {"id":31,…} by the field table, without the closing brace, so that members can be added. False as above. */
 bool row_json_open(struct buf *, const struct field *, const struct row *);
 
+/* The same as a line of CSV, without its end (export.h says how). */
+bool row_csv(struct buf *, const struct field *, const struct row *);
+
 /* Text of one field's value in the arena (as in JSON, without quotes); NULL when null or unknown. */
 const char *row_value(struct arena *, const struct field *, const struct row *, const char *name);
 /* The object's version; 0 when unreadable. */

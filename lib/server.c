@@ -21,7 +21,7 @@
 #include "log.h"
 
 enum { HOUSEKEEPING_S = 5, STOP_RETRY_MS = 20, DISCARD_MAX = 64 << 20, BACKLOG = 512, PARAMS_MAX = 128 << 10, PEEK_RETRY_MS = 2, BODY_TIMEOUTS = 6,
-       KEEP_BYTES = 256 << 10 };
+       KEEP_BYTES = 256 << 10, STREAM_BYTES = 48 << 10, STREAM_TIMEOUTS = 6 };
 
 struct server {
 	struct service *service;
@@ -119,15 +119,15 @@ static const char *phrase(int status)
 
 /* From here on, a peer that keeps us waiting is given up. Set where waiting is possible only: most requests come whole, and
  * their answers fit into the socket. */
-static void limit_waiting(const struct worker *w, int fd)
+static void limit_waiting(const struct worker *w, int fd, int times)
 {
-	struct timeval limit = { .tv_sec = w->server->service->config->io_timeout_s };
+	struct timeval limit = { .tv_sec = (time_t)times * w->server->service->config->io_timeout_s };
 
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
 }
 
-static bool send_all(const struct worker *w, int fd, const char *data, size_t len)
+static bool send_all(const struct worker *w, int fd, const char *data, size_t len, int times)
 {
 	int flags = MSG_NOSIGNAL | MSG_DONTWAIT;
 
@@ -139,7 +139,7 @@ static bool send_all(const struct worker *w, int fd, const char *data, size_t le
 			len -= (size_t)sent;
 		} else if ((errno == EAGAIN || errno == EWOULDBLOCK) && flags & MSG_DONTWAIT) {
 			flags = MSG_NOSIGNAL;
-			limit_waiting(w, fd);
+			limit_waiting(w, fd, times);
 		} else if (errno != EINTR) {
 			return false;
 		}
@@ -192,9 +192,77 @@ static void send_reply(const struct worker *w, const FCGX_Request *fcgi, const s
 		len = content - at < FCGI_MAX_LENGTH ? content - at : FCGI_MAX_LENGTH;
 		head = record(FCGI_STDOUT, id, len);
 		memcpy(all->data + at - sizeof head, &head, sizeof head);
-		if (!send_all(w, fcgi->ipcFd, all->data + at - sizeof head, sizeof head + len + (at + len < content ? 0 : all->len - content)))
+		if (!send_all(w, fcgi->ipcFd, all->data + at - sizeof head, sizeof head + len + (at + len < content ? 0 : all->len - content), 1))
 			return;
 	}
+}
+
+/* An answer that is written as it is made: what gathers is sent as a record when it is full, and when somebody waits for it. The
+ * web server passes it on at the pace of the client's line, so it may take its time. */
+struct stream {
+	const struct worker *w;
+	int fd, id;
+	struct buf *out;
+	bool broken;
+};
+
+static bool stream_send(struct stream *s)
+{
+	FCGI_Header head = record(FCGI_STDOUT, s->id, s->out->len - sizeof head);
+
+	if (s->out->len > sizeof head && !s->broken) {
+		memcpy(s->out->data, &head, sizeof head);
+		s->broken = !send_all(s->w, s->fd, s->out->data, s->out->len, STREAM_TIMEOUTS);
+	}
+	buf_clear(s->out);
+	buf_add(s->out, &head, sizeof head); /* room for the next */
+	return !s->broken;
+}
+
+static bool stream_write(void *to, const char *data, size_t len)
+{
+	struct stream *s = to;
+
+	for (size_t n; len && !s->broken; data += n, len -= n) {
+		size_t room = sizeof(FCGI_Header) + STREAM_BYTES - s->out->len;
+
+		n = len < room ? len : room;
+		buf_add(s->out, data, n);
+		s->broken = buf_failed(s->out);
+		if (n == room)
+			stream_send(s);
+	}
+	return !s->broken;
+}
+
+static bool stream_step(void *to, int64_t rows)
+{
+	(void)rows;
+	return stream_send(to);
+}
+
+/* nginx takes the end of a connection for the end of an answer. A record that is none makes it cut what was cut here. */
+static void send_stream(struct worker *w, FCGX_Request *fcgi, struct request *r, const struct reply *reply, struct buf *out)
+{
+	struct stream s = { .w = w, .fd = fcgi->ipcFd, .id = fcgi->requestId, .out = out };
+	struct sink sink = { stream_write, stream_step, &s };
+	FCGI_EndRequestRecord end = { record(FCGI_END_REQUEST, s.id, sizeof end.body), { .protocolStatus = FCGI_REQUEST_COMPLETE } };
+	FCGI_Header last = record(FCGI_STDOUT, s.id, 0);
+	char status[64];
+
+	buf_clear(out);
+	buf_add(out, &last, sizeof last);
+	snprintf(status, sizeof status, "Status: %d %s\r\n", reply->status, phrase(reply->status));
+	stream_write(&s, status, strlen(status));
+	stream_write(&s, reply->head.data, reply->head.len);
+	stream_write(&s, "\r\n", 2);
+	stream_send(&s);
+	if (!reply->stream(w->server->service, r, &sink) || !stream_send(&s))
+		last.version = 0;
+	if (!s.broken)
+		send_all(w, s.fd, (char *)&last, sizeof last, 1);
+	if (last.version)
+		send_all(w, s.fd, (char *)&end, sizeof end, 1);
 }
 
 static void serve(struct worker *w, FCGX_Request *fcgi, struct arena *arena, struct reply *reply, struct buf *out)
@@ -212,7 +280,10 @@ static void serve(struct worker *w, FCGX_Request *fcgi, struct arena *arena, str
 	if (!r.body_too_large && expected && (!whole || strtoull(expected, NULL, 10) != r.body_len))
 		request_failf(&r, ERR_BAD_REQUEST, NULL, "the body is shorter or longer than its Content-Length says");
 	resource_answer(s, &r, reply);
-	send_reply(w, fcgi, reply, out);
+	if (reply->stream)
+		send_stream(w, fcgi, &r, reply, out);
+	else
+		send_reply(w, fcgi, reply, out);
 	if (whole)
 		FCGX_Detach(fcgi); /* spares the wait for the web server's close; safe as nothing is left unread */
 }
@@ -321,7 +392,7 @@ static bool request_comes(const struct worker *w, int fd, unsigned char *data)
 
 	if (len > 0 && look(data, (size_t)len) == LOOK_WHOLE)
 		return true;
-	limit_waiting(w, fd);
+	limit_waiting(w, fd, 1);
 	for (int waited_ms = 0; waited_ms < timeout_ms; waited_ms += PEEK_RETRY_MS) {
 		bool over = poll(&peer, 1, 0) > 0; /* first: what was sent before the end is then all there */
 		enum look found;

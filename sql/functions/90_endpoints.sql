@@ -5,12 +5,14 @@
 --                             depends on nothing else that changes, the base table has a column `shown bytea` and the view
 --                             it, last: each row is then kept as it travels, as sending a column costs more than finding a row
 --   read functions            (postern.caller, jsonb) RETURNS jsonb: a document
+--   a view `exported`         what an export shows of a row (the fields of its route's output), then `tenant`; where there is one
 --   write functions           (postern.caller, text, jsonb) RETURNS postern.done: (caller, id of the object, checked body)
 -- and gets
 --   serve(...)                admits a batch of waiting requests, reads what the admitted ones ask for and writes their
 --                             rows into the trail: one statement, one commit
 --   write(...)                one change with its audit row and event
---   local_read, local_write   the same for the operator at the machine (postern_cli)
+--   export(...)               the next rows of an export, where there is such a view
+--   local_read, local_write, local_export   the same for the operator at the machine (postern_cli)
 -- Write functions run as postern_tenant or postern_operator, so row-level security confines them whatever they ask.
 CREATE FUNCTION gate.build_endpoint(e postern.endpoints) RETURNS void
 LANGUAGE plpgsql AS $build$
@@ -22,6 +24,7 @@ DECLARE
 	is_id text := CASE id_type WHEN 'bigint' THEN $t$p_id[x.n] ~ '^[0-9]{1,18}$'$t$
 		WHEN 'uuid' THEN $t$p_id[x.n] ~ '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$'$t$ ELSE 'true' END;
 	shows boolean := gate.type_of(e.base_table, 'shown') IS NOT NULL;
+	exports boolean := to_regclass(quote_ident(e.name) || '.exported') IS NOT NULL;
 	shown_row text := CASE WHEN shows THEN 'v.shown' ELSE 'v' END;
 	reads text;
 	writes text;
@@ -31,7 +34,7 @@ DECLARE
 BEGIN
 	FOR f IN SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = schema::regnamespace
 	         AND p.proname IN ('serve', 'write', 'local_read', 'local_write', 'tenant_read', 'operator_read',
-	                           'tenant_write', 'operator_write', 'tenant_call', 'operator_call', 'change', 'outcome') LOOP
+	                           'tenant_write', 'operator_write', 'tenant_call', 'operator_call', 'change', 'outcome', 'export', 'local_export', 'tenant_export', 'operator_export') LOOP
 		EXECUTE format('DROP FUNCTION %s', f);
 	END LOOP;
 	EXECUTE format('DROP TYPE IF EXISTS %1$s.page, %1$s.change', schema);
@@ -66,6 +69,10 @@ BEGIN
 	IF e.base_table IS NOT NULL THEN
 		EXECUTE format('ALTER VIEW %s.item SET (security_invoker = true)', schema);
 		EXECUTE format('GRANT SELECT ON %s.item TO postern_tenant, postern_operator', schema);
+	END IF;
+	IF exports THEN
+		EXECUTE format('ALTER VIEW %s.exported SET (security_invoker = true)', schema);
+		EXECUTE format('GRANT SELECT ON %s.exported TO postern_tenant, postern_operator', schema);
 	END IF;
 
 	IF shows THEN
@@ -170,6 +177,30 @@ REVOKE ALL ON FUNCTION @schema@.@side@_call(postern.caller, text, jsonb), @schem
 GRANT EXECUTE ON FUNCTION @schema@.@side@_call(postern.caller, text, jsonb), @schema@.@side@_write(postern.caller, text, text, jsonb, text[])
 	TO postern_gate;
 		$t$;
+		IF exports THEN
+			template := template || $t$
+-- The next rows of an export as they travel: as many as the arguments say, but not much more than p_bytes.
+CREATE FUNCTION @schema@.@side@_export(p_account bigint, p_args jsonb, p_bytes int DEFAULT 2000000) RETURNS SETOF bytea
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $f$
+DECLARE
+	v_left int := p_bytes;
+	row record;
+	line bytea;
+BEGIN
+	PERFORM set_config('postern.account_id', p_account::text, true);
+	FOR row IN EXECUTE gate.list_query('@schema@.exported'::regclass, p_args, @confined@, false) USING p_account, p_args LOOP
+		line := record_send(row.v);
+		RETURN NEXT line;
+		v_left := v_left - octet_length(line);
+		EXIT WHEN v_left <= 0;
+	END LOOP;
+	PERFORM set_config('postern.account_id', '', true);
+END $f$;
+ALTER FUNCTION @schema@.@side@_export(bigint, jsonb, int) OWNER TO postern_@side@;
+REVOKE ALL ON FUNCTION @schema@.@side@_export(bigint, jsonb, int) FROM PUBLIC, postern_tenant, postern_operator;
+GRANT EXECUTE ON FUNCTION @schema@.@side@_export(bigint, jsonb, int) TO postern_gate;
+			$t$;
+		END IF;
 		IF e.base_table IS NOT NULL THEN
 			template := replace(template, '@before@', $t$
 	IF p_id IS NOT NULL THEN
@@ -416,6 +447,27 @@ BEGIN
 	RETURN QUERY SELECT r.id, r.account_id, r.rows, CASE WHEN p_status IN (202, 204) THEN coalesce(work.shown(r.job)::text, r.doc::text) ELSE r.doc::text END, r.job::text;
 END $f$;
 	$t$;
+	IF exports THEN
+		template := template || $t$
+-- The next rows of an export that was admitted and has its row in the trail, with the time, by which its end is known.
+CREATE FUNCTION @schema@.export(p_key text, p_digest bytea, p_args jsonb) RETURNS TABLE (line bytea, clock timestamptz)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $f$
+DECLARE
+	b gate.bearer := gate.recognise(p_key, p_digest);
+	v_now timestamptz := postern.clock();
+BEGIN
+	IF b.account_id = 0 AND b.rank = 3 THEN
+		RETURN QUERY SELECT x, v_now FROM @schema@.operator_export(0, p_args) x;
+	ELSIF b.account_id > 0 THEN
+		RETURN QUERY SELECT x, v_now FROM @schema@.tenant_export(b.account_id, p_args) x;
+	END IF;
+END $f$;
+CREATE FUNCTION @schema@.local_export(p_args jsonb) RETURNS TABLE (line bytea, clock timestamptz)
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $f$
+	SELECT x, c FROM postern.clock() c, @schema@.operator_export(0, p_args) x
+$f$;
+		$t$;
+	END IF;
 	-- only what this endpoint has is in its statement
 	template := replace(template, '@reading@', CASE WHEN e.base_table IS NULL THEN 'SELECT 1' ELSE $t$SELECT r.* FROM (SELECT
 			array_agg(s.n) FILTER (WHERE NOT s.unbound) AS tenants, array_agg(s.account_id) FILTER (WHERE NOT s.unbound) AS accounts,
@@ -449,14 +501,14 @@ END $f$;
 	template := replace(template, '@schema@', schema);
 	EXECUTE template;
 	FOR f IN SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = schema::regnamespace
-	         AND p.proname IN ('serve', 'write', 'outcome', 'local_read', 'local_write', 'change') LOOP
+	         AND p.proname IN ('serve', 'write', 'outcome', 'export', 'local_read', 'local_write', 'local_export', 'change') LOOP
 		EXECUTE format('ALTER FUNCTION %s OWNER TO postern_gate', f);
 		EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', f);
 	END LOOP;
-	FOR f IN SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = schema::regnamespace AND p.proname IN ('serve', 'write', 'outcome') LOOP
+	FOR f IN SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = schema::regnamespace AND p.proname IN ('serve', 'write', 'outcome', 'export') LOOP
 		EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', f, login);
 	END LOOP;
-	FOR f IN SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = schema::regnamespace AND p.proname IN ('local_read', 'local_write') LOOP
+	FOR f IN SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = schema::regnamespace AND p.proname IN ('local_read', 'local_write', 'local_export') LOOP
 		EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO postern_cli', f);
 	END LOOP;
 	EXECUTE format('GRANT EXECUTE ON FUNCTION gate.alive(), gate.compatible_from(), gate.settle(),

@@ -25,7 +25,7 @@ SELECT postern.audit_unsummarize(inhrelid) FROM pg_inherits WHERE inhparent = 'p
 
 -- The partition of a month. Not while the default one holds rows of it, which PostgreSQL does not allow: health tells.
 CREATE FUNCTION postern.audit_partition(p_month date) RETURNS boolean
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	name text := format('postern.audit_%s', to_char(p_month, 'YYYYMM'));
 	first timestamptz := p_month::timestamp AT TIME ZONE 'UTC';
@@ -43,7 +43,7 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
 	SELECT count(*) FILTER (WHERE postern.audit_partition((date_trunc('month', postern.clock() AT TIME ZONE 'UTC') + make_interval(months => i))::date))::int
 	FROM generate_series(0, ahead) i
 $$;
--- The remedy where rows lie in the default partition: they get those of their months. Answers how many. Requests wait meanwhile.
+-- The remedy where rows lie in the default partition, for a superuser: they get those of their months. Requests wait meanwhile.
 CREATE FUNCTION postern.audit_rehome() RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

@@ -26,11 +26,14 @@ function refused(role, statement) {
 	return assert.fail(`${role} may: ${statement}`);
 }
 
-test('a binary may execute its own three functions and the gate\'s five, and nothing else', () => {
+// Those that export have two functions more.
+const exporting = () => s.routes().filter((r) => r.routes.some((route) => route.does === 'export')).map((r) => r.name);
+
+test('a binary may execute its own functions and the gate\'s five, and nothing else', () => {
 	assert.ok(endpoints.length >= 8);
 	for (const name of endpoints)
 		assert.deepEqual(executable(`postern_${name}`), [
-			`${name}.outcome`, `${name}.serve`, `${name}.write`, 'gate.alive', 'gate.compatible_from', 'gate.keep', 'gate.record', 'gate.settle'].sort(), name);
+			...(exporting().includes(name) ? [`${name}.export`] : []), `${name}.outcome`, `${name}.serve`, `${name}.write`, 'gate.alive', 'gate.compatible_from', 'gate.keep', 'gate.record', 'gate.settle'].sort(), name);
 });
 
 test('the worker may take jobs and say how they go, seal the trail, keep house, and nothing else', () => {
@@ -40,8 +43,8 @@ test('the worker may take jobs and say how they go, seal the trail, keep house, 
 });
 
 test('the operator\'s command may execute the local functions and read the trail with its seals only', () => {
-	const allowed = [...endpoints.flatMap((name) => [`${name}.local_read`, `${name}.local_write`]), 'gate.alive', 'gate.compatible_from',
-		...['read_checkpoints', 'read_rows', 'read_seals'].map((f) => `seals.${f}`)];
+	const allowed = [...endpoints.flatMap((name) => [`${name}.local_read`, `${name}.local_write`]), ...exporting().map((name) => `${name}.local_export`),
+		'gate.alive', 'gate.compatible_from', ...['read_checkpoints', 'read_rows', 'read_seals'].map((f) => `seals.${f}`)];
 	assert.deepEqual(executable('postern_cli'), allowed.sort());
 });
 

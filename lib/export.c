@@ -1,0 +1,147 @@
+/* export.c: see export.h. */
+#include "export.h"
+
+#include <string.h>
+
+#include "db.h"
+#include "reading.h"
+#include "row.h"
+#include "timestamp.h"
+
+enum { CHUNK_ROWS = 2000, LINES_MAX = 64 << 20, HAND_OVER = 32 << 10 };
+
+bool export_csv(const struct request *r)
+{
+	struct json_object *format = NULL;
+
+	json_object_object_get_ex(r->query.input, "format", &format);
+	return format && strcmp(json_object_get_string(format), "csv") == 0;
+}
+
+/* Where the next chunk begins, and where all end. Each outlives the chunk that it was read from. */
+struct place { char at[TIMESTAMP_TEXT_MAX], id[24], until[TIMESTAMP_TEXT_MAX]; };
+
+/* One chunk, by a connection that is the export's own. Without rows: that was all. */
+static enum db_status read_chunk(const struct request *r, struct db *db, const struct place *place, struct arena *arena, PGresult **result)
+{
+	struct request step = *r;
+	struct db_value values[3];
+	struct db_error error;
+	bool local = r->caller.local;
+	struct db_stmt stmt = {
+		.name = "export", .params = local ? 1 : 3, .columns = 2,
+		.sql = arena_printf(arena, local ? "SELECT * FROM %s.local_export($1::text::jsonb)"
+		                                 : "SELECT * FROM %s.export($1::text, $2::bytea, $3::text::jsonb)", r->resource->name)
+	};
+
+	step.arena = arena;
+	step.query.per_page = CHUNK_ROWS;
+	step.query.page = 0;
+	step.query.descending = false;
+	if (*place->until)
+		step.query.until = place->until;
+	step.query.cursor = *place->id ? place->id : NULL;
+	step.position = (struct position){ .value = place->at, .id = place->id };
+	values[0] = db_text(r->key_id);
+	values[1] = db_bytes(r->digest, r->digest_len);
+	values[local ? 0 : 2] = db_text(reading_list(&step));
+	return stmt.sql && values[local ? 0 : 2].data ? db_run(db, &stmt, values, result, arena, &error) : DB_ERROR;
+}
+
+/* The export ends at the time of its first chunk, or earlier where it was asked to. */
+static void set_end(const struct request *r, const PGresult *result, struct place *place)
+{
+	int64_t asked, now = db_get_timestamp(result, 0, 1, 0);
+
+	if (r->query.until && timestamp_parse(r->query.until, &asked) && asked < now)
+		now = asked;
+	timestamp_format(now, place->until);
+}
+
+static void names_line(const struct field *fields, struct buf *out)
+{
+	for (const struct field *f = fields; f->name; f++) {
+		if (f != fields)
+			buf_char(out, ',');
+		buf_str(out, f->name);
+	}
+	buf_str(out, "\r\n");
+}
+
+static bool hand_over(struct buf *out, const struct sink *sink)
+{
+	bool taken = !buf_failed(out) && (!out->len || sink->write(sink->to, out->data, out->len));
+
+	buf_clear(out);
+	return taken;
+}
+
+/* The lines of a chunk. The place moves to its last row. */
+static const char *write_chunk(const struct request *r, const PGresult *result, struct arena *arena, struct buf *out,
+                               const struct sink *sink, struct place *place)
+{
+	const struct field *fields = r->route->output;
+	bool csv = export_csv(r);
+	int n = PQntuples(result);
+	struct row row;
+	const char *at, *id;
+
+	for (int i = 0; i < n; i++) {
+		row = (struct row){ (const unsigned char *)PQgetvalue(result, i, 0), (size_t)PQgetlength(result, i, 0) };
+		if (!(csv ? row_csv(out, fields, &row) : row_json_open(out, fields, &row)))
+			return "a row is not what the table of fields says; run postern migrate";
+		buf_str(out, csv ? "\r\n" : "}\n");
+		if ((out->len >= HAND_OVER || i + 1 == n) && !hand_over(out, sink))
+			return "nobody takes it any more";
+	}
+	at = row_value(arena, fields, &row, r->query.sort);
+	id = row_value(arena, fields, &row, "id");
+	if (!at || !id || strlen(at) >= sizeof place->at || strlen(id) >= sizeof place->id)
+		return "a row has no place in the order";
+	memcpy(place->at, at, strlen(at) + 1);
+	memcpy(place->id, id, strlen(id) + 1);
+	return NULL;
+}
+
+bool export_write(struct request *r, const struct sink *sink, int64_t *rows, const char **why)
+{
+	struct db *db = db_new(r->config, r->caller.local ? "cli" : r->resource->name);
+	struct arena *arena = arena_new();
+	struct place place = { "", "", "" };
+	PGresult *result;
+	struct buf out;
+	int n = 0;
+
+	*rows = 0;
+	*why = db && arena ? NULL : "out of memory";
+	buf_init(&out, LINES_MAX);
+	if (export_csv(r))
+		names_line(r->route->output, &out);
+	while (!*why) {
+		if (read_chunk(r, db, &place, arena, &result) != DB_OK) {
+			*why = "the database did not give the rows";
+			break;
+		}
+		if ((n = PQntuples(result)) > 0) {
+			if (!*place.until)
+				set_end(r, result, &place);
+			*why = write_chunk(r, result, arena, &out, sink, &place);
+			*rows += n;
+		}
+		PQclear(result);
+		arena_reset(arena);
+		if (n == 0)
+			break;
+		if (!*why && !sink->step(sink->to, *rows))
+			*why = "nobody takes it any more";
+	}
+	if (!*why) {
+		buf_printf(&out, export_csv(r) ? "# %lld rows\r\n" : "{\"count\":%lld}\n", (long long)*rows);
+		if (!hand_over(&out, sink))
+			*why = "nobody takes it any more";
+	}
+	buf_free(&out);
+	arena_free(arena);
+	db_free(db);
+	return !*why;
+}
