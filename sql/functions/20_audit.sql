@@ -17,12 +17,16 @@ SELECT t.account_id, t.at, t.id, t.xid::text::bigint AS xid, t.request_id, t.act
 FROM postern.audit t;
 
 -- Conditions that indexes serve (migration 14), where equality of the column is none or not enough.
--- The name that a token bore at that time: by the tokens that ever bore it, unless they are too many to name.
+-- The name that a token bore at that time: by the tokens that ever bore it, unless they are too many to name. Of those that bore
+-- no other the name is not asked for: PostgreSQL would take it for a second condition, and expect few rows.
 CREATE FUNCTION audit.condition_token_name(given text[], places text[]) RETURNS text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-	SELECT CASE WHEN count(*) = 0 THEN 'false' ELSE concat_ws(' AND ', CASE WHEN count(*) <= 100 THEN
-		gate.one_of('v.token_id', array_agg(DISTINCT quote_literal(b.token_id)), 'uuid') END, gate.one_of('v.token_name', places, 'text')) END
-	FROM (SELECT b.token_id FROM postern.bearers b WHERE b.token_name = ANY (given) LIMIT 101) b
+	SELECT CASE WHEN count(*) > 100 THEN gate.one_of('v.token_name', places, 'text') ELSE coalesce(concat_ws(' OR ',
+			gate.one_of('v.token_id', nullif(array_agg(quote_literal(b.token_id)) FILTER (WHERE b.names = 1), '{}'), 'uuid'),
+			format('(%s AND %s)', gate.one_of('v.token_id', nullif(array_agg(quote_literal(b.token_id)) FILTER (WHERE b.names > 1), '{}'), 'uuid'),
+				gate.one_of('v.token_name', places, 'text'))), 'false') END
+	FROM (SELECT b.token_id, (SELECT count(*) FROM postern.bearers o WHERE o.token_id = b.token_id) AS names
+		FROM postern.bearers b WHERE b.token_name = ANY (given) LIMIT 101) b
 $$;
 -- system, or the id or name of a user or token.
 CREATE FUNCTION audit.condition_actor(given text[], places text[]) RETURNS text
