@@ -844,7 +844,8 @@ static void export_content(struct buf *b, const struct route *t)
 	begin(b, "schema");
 	text(b, "type", "string");
 	text(b, "description", "A JSON object a line; the last line is {\"count\":N}, and an export without it was cut");
-	refer(b, "x-line", "schemas", "", component(t->operation_id, "Line", name));
+	text(b, "contentMediaType", t->type);
+	refer(b, "contentSchema", "schemas", "", component(t->operation_id, "Line", name));
 	end(b);
 	end(b);
 	begin(b, "text/csv");
