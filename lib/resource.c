@@ -372,11 +372,11 @@ static bool stream_export(struct service *s, struct request *r, const struct sin
 static void export_answer(struct service *s, struct request *r, struct reply *out)
 {
 	bool head = r->method == M_HEAD;
+	int others = s->config->threads - 1, most = s->config->export_max < others ? s->config->export_max : others > 0 ? others : 1;
 
-	if (!head && atomic_fetch_add(&exports, 1) >= s->config->export_max) {
+	if (!head && atomic_fetch_add(&exports, 1) >= most) {
 		end_export(NULL);
-		request_failf(r, ERR_UNAVAILABLE, NULL, "%d exports are under way, as many as export_max allows; try again when one has ended",
-		              s->config->export_max);
+		request_failf(r, ERR_UNAVAILABLE, NULL, "%d exports are under way, as many as export_max allows; try again when one has ended", most);
 		if (gate_record(s->gate, r, error_info(ERR_UNAVAILABLE)->status, "export_max") != DB_OK)
 			fail(r, ERR_UNAVAILABLE, unrecorded, out);
 		else

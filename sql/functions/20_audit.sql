@@ -21,10 +21,10 @@ FROM postern.audit t;
 -- no other the name is not asked for: PostgreSQL would take it for a second condition, and expect few rows.
 CREATE FUNCTION audit.condition_token_name(given text[], places text[]) RETURNS text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-	SELECT CASE WHEN count(*) > 100 THEN gate.one_of('v.token_name', places, 'text') ELSE coalesce(concat_ws(' OR ',
-			gate.one_of('v.token_id', nullif(array_agg(quote_literal(b.token_id)) FILTER (WHERE b.names = 1), '{}'), 'uuid'),
-			format('(%s AND %s)', gate.one_of('v.token_id', nullif(array_agg(quote_literal(b.token_id)) FILTER (WHERE b.names > 1), '{}'), 'uuid'),
-				gate.one_of('v.token_name', places, 'text'))), 'false') END
+	SELECT CASE WHEN count(*) = 0 THEN 'false' WHEN count(*) > 100 THEN gate.one_of('v.token_name', places, 'text') ELSE format('%s OR %s AND %s',
+		gate.one_of('v.token_id', array_agg(quote_literal(b.token_id)) FILTER (WHERE b.names = 1), 'uuid'),
+		gate.one_of('v.token_id', array_agg(quote_literal(b.token_id)) FILTER (WHERE b.names > 1), 'uuid'),
+		gate.one_of('v.token_name', places, 'text')) END
 	FROM (SELECT b.token_id, (SELECT count(*) FROM postern.bearers o WHERE o.token_id = b.token_id) AS names
 		FROM postern.bearers b WHERE b.token_name = ANY (given) LIMIT 101) b
 $$;
