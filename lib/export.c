@@ -1,6 +1,7 @@
 /* export.c: see export.h. */
 #include "export.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "db.h"
@@ -21,18 +22,27 @@ bool export_csv(const struct request *r)
 /* Where the next chunk begins, and where all end. Each outlives the chunk that it was read from. */
 struct place { char at[TIMESTAMP_TEXT_MAX], id[24], until[TIMESTAMP_TEXT_MAX]; };
 
-/* One chunk, by a connection that is the export's own. Without rows: that was all. */
-static enum db_status read_chunk(const struct request *r, struct db *db, const struct place *place, struct arena *arena, PGresult **result)
+static enum db_status ask(const struct request *r, struct db *db, const char *args, struct arena *arena, PGresult **result)
 {
-	struct request step = *r;
 	struct db_value values[3];
 	struct db_error error;
 	bool local = r->caller.local;
 	struct db_stmt stmt = {
-		.name = "export", .params = local ? 1 : 3, .columns = 2,
+		.name = "export", .params = local ? 1 : 3, .columns = 3,
 		.sql = arena_printf(arena, local ? "SELECT * FROM %s.local_export($1::text::jsonb)"
 		                                 : "SELECT * FROM %s.export($1::text, $2::bytea, $3::text::jsonb)", r->resource->name)
 	};
+
+	values[0] = db_text(r->key_id);
+	values[1] = db_bytes(r->digest, r->digest_len);
+	values[local ? 0 : 2] = db_text(args);
+	return stmt.sql && args ? db_run(db, &stmt, values, result, arena, &error) : DB_ERROR;
+}
+
+/* One chunk, by a connection that is the export's own. Without rows: that was all. */
+static enum db_status read_chunk(const struct request *r, struct db *db, const struct place *place, struct arena *arena, PGresult **result)
+{
+	struct request step = *r;
 
 	step.arena = arena;
 	step.query.per_page = CHUNK_ROWS;
@@ -42,10 +52,7 @@ static enum db_status read_chunk(const struct request *r, struct db *db, const s
 		step.query.until = place->until;
 	step.query.cursor = *place->id ? place->id : NULL;
 	step.position = (struct position){ .value = place->at, .id = place->id };
-	values[0] = db_text(r->key_id);
-	values[1] = db_bytes(r->digest, r->digest_len);
-	values[local ? 0 : 2] = db_text(reading_list(&step));
-	return stmt.sql && values[local ? 0 : 2].data ? db_run(db, &stmt, values, result, arena, &error) : DB_ERROR;
+	return ask(r, db, reading_list(&step), arena, result);
 }
 
 /* The export ends at the time of its first chunk, or earlier where it was asked to. */
@@ -103,6 +110,32 @@ static const char *write_chunk(const struct request *r, const PGresult *result, 
 	return NULL;
 }
 
+/* What follows the rows where none was left out, line by line as the database has it; each chunk begins after a place that the
+ * one before ended with. NULL, or why it was cut. */
+static const char *write_tail(const struct request *r, struct db *db, const struct place *end, struct arena *arena, struct buf *out, const struct sink *sink)
+{
+	char after[64] = "";
+	const char *why = NULL;
+	PGresult *result;
+
+	for (int n = 1; n > 0 && !why; arena_reset(arena)) {
+		/* places are the database's own words: nothing in them to escape */
+		if (ask(r, db, arena_printf(arena, "{\"tail\":\"%s\",\"until\":\"%s\"}", after, end->until), arena, &result) != DB_OK)
+			return "the database did not give what follows the rows";
+		n = PQntuples(result);
+		for (int i = 0; i < n && !why; i++) {
+			buf_add(out, PQgetvalue(result, i, 0), (size_t)PQgetlength(result, i, 0));
+			buf_char(out, '\n');
+			if ((out->len >= HAND_OVER || i + 1 == n) && !hand_over(out, sink))
+				why = "nobody takes it any more";
+		}
+		if (n > 0)
+			snprintf(after, sizeof after, "%.*s", PQgetlength(result, n - 1, 2), PQgetvalue(result, n - 1, 2));
+		PQclear(result);
+	}
+	return why;
+}
+
 bool export_write(struct request *r, const struct sink *sink, int64_t *rows, const char **why)
 {
 	struct db *db = db_new(r->config, r->caller.local ? "cli" : r->resource->name);
@@ -135,6 +168,8 @@ bool export_write(struct request *r, const struct sink *sink, int64_t *rows, con
 		if (!*why && !sink->step(sink->to, *rows))
 			*why = "nobody takes it any more";
 	}
+	if (!*why && *place.until && !export_csv(r) && !r->query.filter && !r->query.search && !r->query.since)
+		*why = write_tail(r, db, &place, arena, &out, sink);
 	if (!*why) {
 		buf_printf(&out, export_csv(r) ? "# %lld rows\r\n" : "{\"count\":%lld}\n", (long long)*rows);
 		if (!hand_over(&out, sink))

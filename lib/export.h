@@ -2,7 +2,8 @@
  * export.h: all rows that a list's filters find, oldest first, as lines (NDJSON, CSV): read in chunks over a connection of its own
  * and written as they come, so in constant memory. No statement is open while a line waits for its reader. Neither is a row
  * skipped or repeated: each chunk begins after the last row of the one before, and all end at the time of the first.
- *   NDJSON  an object a line; the last is {"count":N}
+ *   NDJSON  an object a line; where no filter leaves rows out, what the resource's function `tail` has to add, such as seals; the
+ *           last is {"count":N}
  *   CSV     RFC 4180, a line of names first, "# N rows" last. Null is an empty cell, an empty text is "". A cell that begins with
  *           = + - @ ' tab or CR has a ' before it: no spreadsheet takes it for a formula, and whoever takes one off has the text
  * What lacks its last line was cut.

@@ -17,13 +17,25 @@ SELECT t.account_id, t.at, t.id, t.xid::text::bigint AS xid, t.request_id, t.act
 FROM postern.audit t;
 
 -- Conditions that indexes serve (migration 14), where equality of the column is none or not enough.
+-- Tokens: rows of their owners, among which the index tells theirs.
+CREATE FUNCTION audit.of_tokens(tokens uuid[]) RETURNS text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+	SELECT CASE WHEN count(*) = 0 THEN 'false' ELSE format('%s AND %s',
+		gate.one_of('v.user_id', array_agg(DISTINCT quote_literal(b.user_id)), 'bigint'),
+		gate.one_of('v.token_id', array_agg(DISTINCT quote_literal(b.token_id)), 'uuid')) END
+	FROM postern.bearers b WHERE b.token_id = ANY (tokens)
+$$;
+CREATE FUNCTION audit.condition_token_id(given text[], places text[]) RETURNS text
+LANGUAGE sql STABLE AS $$
+	SELECT audit.of_tokens(given::uuid[])
+$$;
 -- The name that a token bore at that time: by the tokens that ever bore it, unless they are too many to name. Of those that bore
 -- no other the name is not asked for: PostgreSQL would take it for a second condition, and expect few rows.
 CREATE FUNCTION audit.condition_token_name(given text[], places text[]) RETURNS text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 	SELECT CASE WHEN count(*) = 0 THEN 'false' WHEN count(*) > 100 THEN gate.one_of('v.token_name', places, 'text') ELSE format('%s OR %s AND %s',
-		gate.one_of('v.token_id', array_agg(quote_literal(b.token_id)) FILTER (WHERE b.names = 1), 'uuid'),
-		gate.one_of('v.token_id', array_agg(quote_literal(b.token_id)) FILTER (WHERE b.names > 1), 'uuid'),
+		audit.of_tokens(array_agg(b.token_id) FILTER (WHERE b.names = 1)),
+		audit.of_tokens(array_agg(b.token_id) FILTER (WHERE b.names > 1)),
 		gate.one_of('v.token_name', places, 'text')) END
 	FROM (SELECT b.token_id, (SELECT count(*) FROM postern.bearers o WHERE o.token_id = b.token_id) AS names
 		FROM postern.bearers b WHERE b.token_name = ANY (given) LIMIT 101) b
@@ -34,8 +46,8 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp A
 DECLARE
 	users bigint[] := ARRAY(SELECT b.user_id FROM postern.bearers b WHERE b.username = ANY (given)
 		UNION SELECT g::bigint FROM unnest(given) g WHERE g ~ '^[0-9]{1,18}$');
-	tokens text[] := ARRAY(SELECT places[i] FROM generate_subscripts(given, 1) i WHERE given[i] ~ '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$');
-	ways text[] := ARRAY[gate.one_of('v.user_id', users::text[], 'bigint'), gate.one_of('v.token_id', tokens, 'uuid'),
+	tokens uuid[] := ARRAY(SELECT g::uuid FROM unnest(given) g WHERE g ~ '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$');
+	ways text[] := ARRAY[gate.one_of('v.user_id', users::text[], 'bigint'), audit.of_tokens(tokens),
 		audit.condition_token_name(given, places), CASE WHEN 'system' = ANY (given) THEN 'v.user_id IS NULL' ELSE 'false' END];
 BEGIN
 	RETURN coalesce((SELECT string_agg('(' || w || ')', ' OR ') FROM unnest(ways) w WHERE w <> 'false'), 'false');
@@ -63,7 +75,32 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET e
 	FROM (SELECT t.at, t.id FROM postern.audit t WHERE t.request_id = ANY (given::uuid[]) LIMIT 101) r
 $$;
 
+-- What follows an export's rows: the seals and checkpoints that were made before its end, so that it is verified alone.
+CREATE FUNCTION audit.tail(p_until timestamptz, p_after text) RETURNS TABLE (line text, place text)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	v_last bigint := (SELECT max(s.number) FROM postern.seals s WHERE s.sealed_at < p_until);
+	v_left int := 2000000;
+BEGIN
+	IF p_after NOT LIKE 'checkpoint %' THEN
+		FOR line, place IN SELECT jsonb_build_object('seal', jsonb_build_object('number', s.number, 'count', s.count, 'keys', encode(s.keys, 'hex'),
+				'hashes', encode(s.hashes, 'hex'), 'before', encode(s.before, 'hex'), 'hash', encode(s.hash, 'hex')))::text, 'seal ' || s.number
+			FROM postern.seals s WHERE s.number > coalesce(substring(p_after FROM 'seal (.*)')::bigint, 0) AND s.number <= v_last ORDER BY s.number LOOP
+			RETURN NEXT;
+			v_left := v_left - length(line);
+			IF v_left <= 0 THEN
+				RETURN;
+			END IF;
+		END LOOP;
+	END IF;
+	RETURN QUERY SELECT jsonb_build_object('checkpoint', jsonb_build_object('text', c.text, 'signature', encode(c.signature, 'hex')))::text, 'checkpoint ' || c.number
+		FROM postern.checkpoints c WHERE c.number > coalesce(substring(p_after FROM 'checkpoint (.*)')::bigint, 0)
+		 AND c.at < p_until AND substring(c.text FROM 'seal ([0-9]+)')::bigint <= v_last ORDER BY c.number LIMIT 2000;
+END $$;
+
 RESET ROLE;
+ALTER FUNCTION audit.tail(timestamptz, text) OWNER TO postern_gate;
+ALTER FUNCTION audit.of_tokens(uuid[]) OWNER TO postern_gate;
 ALTER FUNCTION audit.condition_token_name(text[], text[]) OWNER TO postern_gate;
 ALTER FUNCTION audit.condition_actor(text[], text[]) OWNER TO postern_gate;
 ALTER FUNCTION audit.condition_request_id(text[], text[]) OWNER TO postern_gate;

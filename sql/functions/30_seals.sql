@@ -10,7 +10,7 @@ CREATE VIEW seals.texts AS
 SELECT a.account_id::text AS account_id, (extract(epoch FROM a.at) * 1000000)::bigint::text AS at, a.id::text AS id, a.xid::text AS xid,
        a.request_id::text AS request_id, a.actor, a.token_id::text AS token_id, a.token_name, a.user_id::text AS user_id, a.username,
        a.resource, a.verb, a.object_id, a.method, a.path, a.status::text AS status, a.outcome, a.reason, a.duration_us::text AS duration_us,
-       format('%s', a.ip) AS ip, a.user_agent, a.changes::text AS changes, a.count::text AS count,
+       CASE WHEN a.ip IS NOT NULL THEN format('%s', a.ip) END AS ip, a.user_agent, a.changes::text AS changes, a.count::text AS count,
        a.account_id AS k_account, a.at AS k_at, a.id AS k_id, a.xid AS k_xid
 FROM postern.audit a;
 GRANT SELECT ON seals.texts TO postern_gate;

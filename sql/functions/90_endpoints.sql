@@ -6,6 +6,7 @@
 --                             it, last: each row is then kept as it travels, as sending a column costs more than finding a row
 --   read functions            (postern.caller, jsonb) RETURNS jsonb: a document
 --   a view `exported`         what an export shows of a row (the fields of its route's output), then `tenant`; where there is one
+--   tail(until, after)        lines, with their places, that follow the rows of an unbound administrator's export
 --   write functions           (postern.caller, text, jsonb) RETURNS postern.done: (caller, id of the object, checked body)
 -- and gets
 --   serve(...)                admits a batch of waiting requests, reads what the admitted ones ask for and writes their
@@ -25,6 +26,7 @@ DECLARE
 		WHEN 'uuid' THEN $t$p_id[x.n] ~ '^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$'$t$ ELSE 'true' END;
 	shows boolean := gate.type_of(e.base_table, 'shown') IS NOT NULL;
 	exports boolean := to_regclass(quote_ident(e.name) || '.exported') IS NOT NULL;
+	tails boolean := to_regproc(quote_ident(e.name) || '.tail') IS NOT NULL;
 	shown_row text := CASE WHEN shows THEN 'v.shown' ELSE 'v' END;
 	reads text;
 	writes text;
@@ -449,23 +451,30 @@ END $f$;
 	$t$;
 	IF exports THEN
 		template := template || $t$
--- The next rows of an export that was admitted and has its row in the trail, with the time, by which its end is known.
-CREATE FUNCTION @schema@.export(p_key text, p_digest bytea, p_args jsonb) RETURNS TABLE (line bytea, clock timestamptz)
+-- The next rows of an export that was admitted and has its row in the trail, with the time, by which its end is known. With a
+-- place as `tail` they are what follows the rows, each with its place.
+CREATE FUNCTION @schema@.export(p_key text, p_digest bytea, p_args jsonb) RETURNS TABLE (line bytea, clock timestamptz, place text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $f$
 DECLARE
 	b gate.bearer := gate.recognise(p_key, p_digest);
 	v_now timestamptz := postern.clock();
 BEGIN
 	IF b.account_id = 0 AND b.rank = 3 THEN
-		RETURN QUERY SELECT x, v_now FROM @schema@.operator_export(0, p_args) x;
-	ELSIF b.account_id > 0 THEN
-		RETURN QUERY SELECT x, v_now FROM @schema@.tenant_export(b.account_id, p_args) x;
+		RETURN QUERY SELECT * FROM @schema@.local_export(p_args);
+	ELSIF b.account_id > 0 AND NOT p_args ? 'tail' THEN
+		RETURN QUERY SELECT x, v_now, NULL::text FROM @schema@.tenant_export(b.account_id, p_args) x;
 	END IF;
 END $f$;
-CREATE FUNCTION @schema@.local_export(p_args jsonb) RETURNS TABLE (line bytea, clock timestamptz)
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $f$
-	SELECT x, c FROM postern.clock() c, @schema@.operator_export(0, p_args) x
-$f$;
+CREATE FUNCTION @schema@.local_export(p_args jsonb) RETURNS TABLE (line bytea, clock timestamptz, place text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $f$
+DECLARE
+	v_now timestamptz := postern.clock();
+BEGIN
+	IF NOT p_args ? 'tail' THEN
+		RETURN QUERY SELECT x, v_now, NULL::text FROM @schema@.operator_export(0, p_args) x;
+@tail@
+	END IF;
+END $f$;
 		$t$;
 	END IF;
 	-- only what this endpoint has is in its statement
@@ -488,6 +497,9 @@ $f$;
 		|| ', ' || CASE WHEN reads IS NULL THEN 'NULL::text AS doc' ELSE $t$CASE WHEN s.why IS NOT NULL OR p_refused[s.n] IS NOT NULL OR p_op[s.n] IN ('', 'next', 'page', 'list', 'get') THEN NULL
 				WHEN s.unbound THEN @schema@.operator_call(gate.caller(gate.recognise(p_key[s.n], p_digest[s.n]), p_ip[s.n]::inet, p_request_id[s.n]::uuid), p_op[s.n], p_args[s.n]::jsonb)::text
 				ELSE @schema@.tenant_call(gate.caller(gate.recognise(p_key[s.n], p_digest[s.n]), p_ip[s.n]::inet, p_request_id[s.n]::uuid), p_op[s.n], p_args[s.n]::jsonb)::text END AS doc$t$ END);
+	template := replace(template, '@tail@', CASE WHEN tails THEN $t$
+	ELSE
+		RETURN QUERY SELECT convert_to(t.line, 'UTF8'), v_now, t.place FROM @schema@.tail((p_args ->> 'until')::timestamptz, p_args ->> 'tail') t;$t$ ELSE '' END);
 	template := replace(template, '@outcome@', CASE WHEN e.base_table IS NULL THEN '' ELSE $t$
 	IF p_id IS NOT NULL AND b.account_id = 0 AND b.rank = 3 THEN
 		SELECT r.rows INTO v_rows FROM @schema@.operator_read(ARRAY[1], NULL, ARRAY['get'], ARRAY[p_id], ARRAY[1], ARRAY['{}']) r;

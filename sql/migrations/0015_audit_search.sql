@@ -4,15 +4,15 @@
 SET LOCAL ROLE postern_owner;
 
 CREATE INDEX audit_by_time ON postern.audit (at, id);
-CREATE INDEX audit_by_user ON postern.audit (user_id, at, id); -- null: the system
-CREATE INDEX audit_by_token ON postern.audit (token_id, at, id);
+CREATE INDEX audit_by_user ON postern.audit (user_id, at, id, token_id); -- null: the system; a token is its owner's
 CREATE INDEX audit_by_ip ON postern.audit (ip, at, id);
 CREATE INDEX audit_by_resource ON postern.audit (resource, at, id);
 CREATE INDEX audit_by_change ON postern.audit (verb, resource, at, id) WHERE verb <> 'list' AND verb <> 'read';
 CREATE INDEX audit_by_refusal ON postern.audit (outcome, at, id) WHERE outcome <> 'allowed';
 CREATE INDEX audit_by_object ON postern.audit (object_id, at, id) WHERE object_id IS NOT NULL;
--- What is unique is told by summaries of pages: autovacuum makes them, not the request.
-CREATE INDEX audit_by_summary ON postern.audit USING brin (id, request_id uuid_bloom_ops (n_distinct_per_range = 2048, false_positive_rate = 0.001))
+-- What is unique, and where the newest transactions are, is told by summaries of pages: autovacuum makes them, not the request.
+DROP INDEX postern.audit_by_xid;
+CREATE INDEX audit_by_summary ON postern.audit USING brin (id, (xid::text::bigint), request_id uuid_bloom_ops (n_distinct_per_range = 2048, false_positive_rate = 0.001))
 	WITH (pages_per_range = 64, autosummarize = on);
 
 -- Pages that are still being filled have no summary, or each row would rewrite it: PostgreSQL makes one of an empty table, too.

@@ -3,6 +3,7 @@
 // rows are added, and an export of all rows takes no more memory than one of a few. 5,000,000 rows with SOAK=1.
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import fs from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
@@ -221,7 +222,7 @@ test('an export of all rows takes less than 50 MB of memory, by the API and by t
 		told += text;
 		most = Math.max(most, peak(command.pid));
 	});
-	const { last } = await count(command.stdout);
+	const [{ last }] = await Promise.all([count(command.stdout), once(command, 'close')]);
 	const total = JSON.parse(last).count;
 	assert.ok(total > ROWS);
 	assert.match(told, new RegExp(`100\\d{3} rows\n[^]*${total} rows in all`));
