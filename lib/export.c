@@ -29,8 +29,8 @@ static enum db_status ask(const struct request *r, struct db *db, const char *ar
 	bool local = r->caller.local;
 	struct db_stmt stmt = {
 		.name = "export", .params = local ? 1 : 3, .columns = 3,
-		.sql = arena_printf(arena, local ? "SELECT * FROM %s.local_export($1::text::jsonb)"
-		                                 : "SELECT * FROM %s.export($1::text, $2::bytea, $3::text::jsonb)", r->resource->name)
+		.sql = arena_printf(arena, local ? "SELECT * FROM \"%s\".local_export($1::text::jsonb)"
+		                                 : "SELECT * FROM \"%s\".export($1::text, $2::bytea, $3::text::jsonb)", r->resource->name)
 	};
 
 	values[0] = db_text(r->key_id);
