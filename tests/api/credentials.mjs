@@ -43,13 +43,15 @@ export async function mint(s, fields = {}, by = s.token) {
 
 // Replace the database's clock by one that the test moves: await is not needed, every statement reads it anew.
 export function takeClock(s) {
-	s.psql(`CREATE TABLE postern.test_clock (ahead interval NOT NULL);
+	s.psql(`CREATE TABLE postern.test_clock (ahead interval NOT NULL, still timestamptz);
 		INSERT INTO postern.test_clock VALUES ('0');
 		GRANT SELECT ON postern.test_clock TO PUBLIC;
 		CREATE OR REPLACE FUNCTION postern.clock() RETURNS timestamptz LANGUAGE sql VOLATILE PARALLEL SAFE
-		AS 'SELECT pg_catalog.clock_timestamp() + (SELECT ahead FROM postern.test_clock)';`);
+		AS 'SELECT coalesce(still, pg_catalog.clock_timestamp() + ahead) FROM postern.test_clock';`);
 	return {
 		set: (ahead) => s.psql(`UPDATE postern.test_clock SET ahead = '${ahead}'`),
+		stop: () => s.psql('UPDATE postern.test_clock SET still = clock_timestamp() + ahead'),
+		start: () => s.psql('UPDATE postern.test_clock SET still = NULL'),
 		forward: (by) => s.psql(`UPDATE postern.test_clock SET ahead = ahead + '${by}'`),
 	};
 }

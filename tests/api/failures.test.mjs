@@ -8,7 +8,7 @@ import path from 'node:path';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
 
-import { build, root, startStack, until } from './harness.mjs';
+import { build, root, soak, startStack, until } from './harness.mjs';
 
 const run = promisify(execFile);
 const asRoot = process.getuid() === 0;
@@ -236,6 +236,74 @@ test('a binary killed under load is answered for by the web server, and started 
 	await startBinary(s, 'domains');
 	await clients.each((a) => a.status === 200, 'every client reads again');
 	assertNothingLost(s, await clients.stop());
+});
+
+const TRAIL = soak ? 100000 : 1500, KILLS = soak ? 200 : 4;
+test(`of ${TRAIL} requests, with kill -9 of binaries and of PostgreSQL in between, each that was answered has one row of the trail`, { timeout: soak ? 1800000 : 120000 }, async (t) => {
+	const { token: bearer } = s.mint();
+	const since = s.sql('SELECT clock_timestamp()::text AS at')[0].at, names = s.unique('row');
+	const answered = new Map();
+	let asked = 0, good = 0, cut = 0, unavailable = 0, done = false, failure;
+	const client = async () => {
+		while (good < TRAIL && !failure) {
+			const id = randomUUID(), n = ++asked;
+			const body = n % 40 === 0 ? { domain: `${names}-${n}.example`, account: 'demo' } : n % 40 === 1 ? { domain: '?' } : undefined;
+			const [target, due] = body ? ['/api/v1/domains', n % 40 ? 422 : 201] : n % 10 === 2 ? ['/api/v1/domains/999999999', 404] : n % 2 ? ['/api/v1/me', 200] : ['/api/v1/domains', 200];
+			const answer = await s.ask(target, { token: bearer, headers: { 'X-Request-Id': id }, ...(body ? { method: 'POST', body } : {}) }).catch(() => null);
+			if (!answer)
+				cut++;
+			else if (answer.status === 503)
+				unavailable++;
+			else
+				assert.equal(answer.status, due, answer.text);
+			const status = answer?.status === 503 ? undefined : answer?.status;
+			answered.set(id, status);
+			if (status)
+				good++;
+			else
+				await new Promise((resolve) => setTimeout(resolve, 50)); // as a client that was told to come back
+		}
+	};
+	const clients = Promise.all(Array.from({ length: 12 }, client)).catch((error) => { failure = error; }).finally(() => { done = true; });
+	const served = async (more) => { // so many further requests, answered well
+		const from = good;
+		await until(() => done || good > from + more, 'requests are answered', 60000);
+	};
+	let kills = 0;
+	while (!done) {
+		await served(TRAIL / (KILLS + 2));
+		if (done)
+			break;
+		const what = kills++ % 4, name = ['domains', 'me'][kills % 2];
+		if (what < 2) {
+			const pid = s.pid(name);
+			process.kill(pid, 'SIGKILL');
+			await until(() => !runs(pid), 'it is gone');
+			await startBinary(s, name);
+		} else if (what === 2) { // one backend: all others end, too, and PostgreSQL recovers by itself
+			process.kill(s.sql("SELECT pid FROM pg_stat_activity WHERE usename = 'postern_domains' LIMIT 1")[0].pid, 'SIGKILL');
+		} else {
+			const all = postgresPids(s);
+			process.kill(all[0], 'SIGKILL');
+			await until(() => !all.some(runs), 'PostgreSQL is gone');
+			await until(() => s.pgctl('start').then(() => true, () => false), 'it starts, when the last one that was not seen is gone, too', 30000);
+		}
+	}
+	await clients;
+	assert.ifError(failure);
+	await until(() => s.ask('/api/v1/me', { token: bearer }).then((a) => a.status === 200, () => false), 'all serve again');
+	const rows = new Map();
+	for (const row of s.sql(`SELECT request_id, status, count(*)::int AS n FROM postern.audit WHERE at >= '${since}' AND token_name IS NOT NULL GROUP BY 1, 2`))
+		rows.set(row.request_id, [...(rows.get(row.request_id) ?? []), row]);
+	for (const [id, status] of answered) {
+		const own = rows.get(id) ?? [];
+		if (status)
+			assert.deepEqual(own.map((r) => [r.status, r.n]), [[status, 1]], `request ${id} was answered ${status}`);
+		else
+			assert.ok(own.length <= 1 && (own[0]?.n ?? 1) === 1, `request ${id} has several rows`);
+	}
+	assert.ok(kills >= KILLS, `${kills} kills only`);
+	t.diagnostic(`${good} answered with one row each, ${unavailable} answered 503, ${cut} connections cut, ${kills} kills`);
 });
 
 test('SIGTERM lets requests under way finish: no answer is cut, none that was refused was done', limit, async () => {

@@ -169,6 +169,29 @@ test('a flood of refused requests has one row a reason, and one more with the ex
 	}
 });
 
+const FLOOD = soak ? 100000 : 5000;
+test(`${FLOOD} refused requests of one token in a window leave two rows whose counts add up to them`, { timeout: soak ? 1800000 : 120000 }, async () => {
+	const token = await mint(s, { owner: t.user.username, scopes: ['domains:read'], rate_limit: 1 });
+	clock.stop(); // one window, however long they take
+	try {
+		const answers = await spread(Array.from({ length: FLOOD + 1 }, () => () => s.ask('/api/domains', { token: token.token }).then((a) => ({ status: a.status }))), 32);
+		assert.deepEqual(codes(answers), { 200: 1, 429: FLOOD });
+	} finally {
+		clock.start();
+	}
+	clock.forward('61 seconds');
+	try {
+		const refused = await until(() => {
+			const found = rows(token, "AND outcome = 'denied'");
+			return found.length > 1 && found;
+		}, 'the second row');
+		assert.deepEqual(refused.map((r) => [r.action, r.status, r.count]), [['domain.list', 429, 1], ['token.throttled', 429, FLOOD - 1]]);
+		assert.deepEqual(rows(token, "AND outcome = 'allowed'").map((r) => r.count), [1]);
+	} finally {
+		clock.set('0');
+	}
+});
+
 test('one refused request has its row and no other', async () => {
 	const token = await mint(s, { owner: t.user.username, scopes: ['domains:read'] });
 	try {

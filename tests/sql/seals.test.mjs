@@ -217,3 +217,15 @@ test('killed at any moment, the sealer leaves a chain that goes on', async () =>
 	assert.equal(verify().intact, true);
 	assert.equal(fs.readFileSync(path.join(s.dir, 'worker/audit-checkpoints'), 'utf8').trim().split('\n').length, s.sql('SELECT count(*)::int AS n FROM postern.checkpoints')[0].n);
 });
+
+const MANY = soak ? 1000000 : 5000;
+test(`an untouched trail of ${MANY} rows verifies without a false alarm`, { timeout: 1800000 }, async (t) => {
+	for (let filled = 0; filled < MANY; filled += 5000)
+		fill(5000, filled);
+	await until(() => s.sql(`SELECT 1 AS x FROM postern.checkpoints c WHERE substring(text FROM 'rows ([0-9]+)')::bigint > ${MANY}
+		AND substring(text FROM 'seal ([0-9]+)')::bigint = (SELECT max(number) FROM postern.seals)
+		AND NOT EXISTS (SELECT FROM postern.audit a WHERE (a.xid, a.id) > (SELECT x.xid, x.id FROM postern.seals x ORDER BY number DESC LIMIT 1)) LIMIT 1`).length, 'all rows are sealed and signed', 1800000, 200);
+	const start = Date.now(), verdict = verify();
+	assert.deepEqual([verdict.intact, verdict.findings, verdict.not_sealed, verdict.rows > MANY], [true, 0, 0, true], JSON.stringify(verdict));
+	t.diagnostic(`${verdict.rows} rows, ${verdict.seals} seals, ${verdict.checkpoints} checkpoints verified in ${Date.now() - start} ms`);
+});
