@@ -44,8 +44,8 @@ CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
 PKGS := libpq json-c libcrypto uuid libidn2
 WARN := -Wall -Wextra -Wshadow -Wformat=2 -Wno-missing-field-initializers
 DEFINES := -D_GNU_SOURCE -DPOSTERN_VERSION='"$(VERSION)"' -DPOSTERN_DATADIR='"$(datadir)/postern"' \
-	-DPOSTERN_LIBEXECDIR='"$(libexecdir)/postern"'
-CPPFLAGS_ALL = -Ilib -Iworker $(DEFINES) $(shell pkg-config --cflags $(PKGS)) $(CPPFLAGS)
+	-DPOSTERN_LIBEXECDIR='"$(libexecdir)/postern"' -DPOSTERN_BINDIR='"$(bindir)"'
+CPPFLAGS_ALL = -Ilib -Iworker -I$(BUILD) $(DEFINES) $(shell pkg-config --cflags $(PKGS)) $(CPPFLAGS)
 CFLAGS_ALL = -std=c11 -g $(OPTIMISE) $(HARDEN) $(WARN) -fPIE -pthread $(CFLAGS)
 LDFLAGS_ALL = $(OPTIMISE) -pie -pthread -Wl,-z,relro,-z,now,--as-needed $(LDFLAGS)
 LIBS = -lfcgi -lcrypt $(shell pkg-config --libs $(PKGS))
@@ -77,7 +77,7 @@ SWAGGER_UI := $(firstword $(wildcard web/swagger-ui node_modules/swagger-ui-dist
 SWAGGER_UI_FILES := swagger-ui.css swagger-ui-bundle.js swagger-ui-bundle.js.LICENSE.txt favicon-32x32.png LICENSE NOTICE package.json
 
 .PHONY: help deps all run start stop test unit lint soak check-asan check-valgrind coverage fuzz bench bench-check \
-	install uninstall dist deb test-install clean FORCE
+	install install-files uninstall dist deb test-install clean FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -179,6 +179,14 @@ bench-check: ## Instructions per request against tests/bench/baseline.json; UPDA
 	@node tests/bench/check.mjs $(if $(UPDATE),--update)
 
 install: all ## Install below PREFIX (DESTDIR is respected)
+	@rm -rf $(BUILD)/stage
+	@$(MAKE) --no-print-directory -s install-files DESTDIR=$(abspath $(BUILD)/stage)
+	@$(MAKE) --no-print-directory install-files
+	scripts/manifest $(BUILD)/stage > $(DESTDIR)$(datadir)/postern/manifest
+	@rm -rf $(BUILD)/stage
+
+# Once into a folder of its own, which tells what was installed, and once where it goes.
+install-files:
 	install -d $(DESTDIR)$(bindir) $(DESTDIR)$(libexecdir)/postern/cgi $(DESTDIR)$(datadir)/postern $(DESTDIR)$(sysconfdir)/postern
 	install -m 755 $(CLI) $(DESTDIR)$(bindir)/
 	install -m 755 $(CGI) $(DESTDIR)$(libexecdir)/postern/cgi/
@@ -255,6 +263,16 @@ $(BUILD)/flags: FORCE
 	@mkdir -p $(BUILD)
 	@flags='$(subst ','\'',$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(LDFLAGS_ALL) $(LIBS))'; \
 		[ "$$flags" = "$$(cat $@ 2>/dev/null)" ] || printf '%s\n' "$$flags" > $@
+
+# What release-audit tells of this build. A commit is named by the file COMMIT in a tarball, else by git.
+$(BUILD)/built.h: $(BUILD)/flags FORCE
+	@commit=$$(grep -sxE '[0-9a-f]{40}' COMMIT || git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null || true); \
+		{ printf '#define POSTERN_COMMIT "%s"\n' "$$commit"; \
+		printf '#define POSTERN_FLAGS "%s"\n' '$(subst ",\",$(subst ','\'',$(CFLAGS_ALL) $(LDFLAGS_ALL)))'; \
+		printf '#define POSTERN_BUILT_WITH "'; for p in $(PKGS) fcgi; do printf '%s %s, ' $$p "$$(pkg-config --modversion $$p 2>/dev/null)"; done; \
+		printf 'libc %s"\n' "$$(getconf GNU_LIBC_VERSION | cut -d ' ' -f 2)"; } > $@.new; \
+		if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+$(BUILD)/obj/lib/release.o: $(BUILD)/built.h
 
 $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)

@@ -61,7 +61,7 @@ extern const struct command *const commands[]; /* by name, ended by NULL */
 const struct command *command_find(const char *name);
 
 extern const struct command command_audit_verify, command_completion, command_config, command_doctor, command_help, command_import,
-	command_init, command_migrate, command_openapi, command_routes;
+	command_init, command_migrate, command_openapi, command_release_audit, command_routes;
 
 /* `postern <resource> …`; argv[0] is the resource's name as typed. */
 int resource_run(struct cli *, const struct resource *, int argc, char **argv);

@@ -30,77 +30,13 @@ static void check_migrations(struct doctor *d)
 		doctor_fine(d, "migrations", "schema and functions are those of this version");
 }
 
-/*
- * What each login role may do, against what sql/functions/90_endpoints.sql gives it. Asked by effect (has_..._privilege),
- * so that what comes by PUBLIC, membership or ownership counts as well. One row per role and kind.
- */
+/* What each role may do, against what it should: one row per role and kind (sql/functions/20_release-audit.sql). */
 static const char grants[] =
-	"WITH login AS ("
-	" SELECT e.name, $1 || e.name AS role FROM postern.endpoints e UNION ALL SELECT NULL, $1 || 'cli'"
-	" UNION ALL SELECT '', $1 || 'worker'"
-	"), present AS ("
-	" SELECT l.name, l.role, r.oid, r.rolsuper, r.rolcanlogin, concat_ws(', ', CASE WHEN r.rolsuper THEN 'SUPERUSER' END,"
-	"  CASE WHEN r.rolcreaterole THEN 'CREATEROLE' END, CASE WHEN r.rolcreatedb THEN 'CREATEDB' END,"
-	"  CASE WHEN r.rolbypassrls THEN 'BYPASSRLS' END, CASE WHEN r.rolreplication THEN 'REPLICATION' END) AS powers"
-	" FROM login l LEFT JOIN pg_catalog.pg_roles r ON r.rolname = l.role"
-	"), ours AS ("
-	" SELECT oid, nspname FROM pg_catalog.pg_namespace WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'"
-	"), fn AS ("
-	" SELECT p.oid, n.nspname, p.proname, n.oid AS nsp FROM pg_catalog.pg_proc p JOIN ours n ON n.oid = p.pronamespace"
-	"), due AS ("
-	" SELECT p.role, p.oid AS roleid, f.oid FROM present p JOIN fn f ON"
-	"  (p.name <> '' AND (f.nspname = p.name AND f.proname IN ('serve', 'write', 'outcome', 'export')"
-	"    OR f.nspname = 'gate' AND f.proname IN ('alive', 'compatible_from', 'settle', 'record', 'keep')))"
-	"  OR (p.name = '' AND (f.nspname = 'work' AND f.proname IN ('take', 'beat', 'step', 'finish', 'recover', 'sequence', 'keep_house')"
-	"    OR f.nspname = 'gate' AND f.proname IN ('compatible_from', 'settle')"
-	"    OR f.nspname = 'seals' AND f.proname IN ('last', 'unsealed', 'add', 'add_checkpoint', 'read_checkpoints', 'drop_months')))"
-	"  OR (p.name IS NULL AND (f.nspname IN (SELECT name FROM postern.endpoints) AND f.proname IN ('local_read', 'local_write', 'local_export')"
-	"    OR f.nspname = 'seals' AND f.proname IN ('read_rows', 'read_seals', 'read_checkpoints')"
-	"    OR f.nspname = 'gate' AND f.proname IN ('alive', 'compatible_from')))"
-	"), can AS ("
-	" SELECT p.role, f.oid FROM present p JOIN fn f ON pg_catalog.has_function_privilege(p.oid, f.oid, 'EXECUTE')"
-	"  AND pg_catalog.has_schema_privilege(p.oid, f.nsp, 'USAGE') WHERE NOT p.rolsuper"
-	"), wrong AS ("
-	" SELECT role, 'missing' AS kind, 'the role itself' AS what FROM present WHERE oid IS NULL"
-	" UNION ALL SELECT role, 'missing', 'LOGIN' FROM present WHERE NOT rolcanlogin"
-	" UNION ALL SELECT role, 'missing', 'CONNECT to this database' FROM present"
-	"  WHERE NOT pg_catalog.has_database_privilege(oid, pg_catalog.current_database(), 'CONNECT')"
-	" UNION ALL SELECT d.role, 'missing', 'EXECUTE on ' || d.oid::regprocedure FROM due d JOIN present p ON p.role = d.role"
-	"  WHERE NOT p.rolsuper AND (d.role, d.oid) NOT IN (SELECT role, oid FROM can)"
-	" UNION ALL SELECT p.role, 'missing', 'function ' || p.name || '.' || x.fn FROM present p,"
-	"  (VALUES ('serve'), ('write'), ('outcome')) x (fn) WHERE p.name <> ''"
-	"  AND NOT EXISTS (SELECT FROM fn f WHERE f.nspname = p.name AND f.proname = x.fn)"
-	" UNION ALL SELECT role, 'excess', powers FROM present WHERE powers <> ''"
-	" UNION ALL SELECT p.role, 'excess', 'membership of ' || m.roleid::regrole FROM present p"
-	"  JOIN pg_catalog.pg_auth_members m ON m.member = p.oid"
-	" UNION ALL SELECT c.role, 'excess', 'EXECUTE on ' || c.oid::regprocedure FROM can c"
-	"  WHERE (c.role, c.oid) NOT IN (SELECT role, oid FROM due)"
-	" UNION ALL SELECT p.role, 'excess', 'CREATE in schema ' || n.nspname FROM present p JOIN ours n"
-	"  ON pg_catalog.has_schema_privilege(p.oid, n.oid, 'CREATE') WHERE NOT p.rolsuper"
-	" UNION ALL SELECT p.role, 'excess', 'privileges on ' || t.oid::regclass FROM present p"
-	"  JOIN pg_catalog.pg_class t ON t.relkind IN ('r', 'p', 'v', 'm', 'f')"
-	"  AND (pg_catalog.has_table_privilege(p.oid, t.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')"
-	"   OR pg_catalog.has_any_column_privilege(p.oid, t.oid, 'SELECT, INSERT, UPDATE, REFERENCES'))"
-	"  JOIN ours n ON n.oid = t.relnamespace WHERE NOT p.rolsuper"
-	" UNION ALL SELECT p.role, 'excess', 'privileges on ' || t.oid::regclass FROM present p"
-	"  JOIN pg_catalog.pg_class t ON t.relkind = 'S' AND pg_catalog.has_sequence_privilege(p.oid, t.oid, 'USAGE, SELECT, UPDATE')"
-	"  JOIN ours n ON n.oid = t.relnamespace WHERE NOT p.rolsuper"
-	/* The wall itself: whom row-level security binds, where it stands, and that the trail only grows. */
-	" UNION ALL SELECT r.rolname, 'excess', concat_ws(', ', CASE WHEN r.rolcanlogin THEN 'LOGIN' END,"
-	"   CASE WHEN r.rolsuper THEN 'SUPERUSER' END, CASE WHEN r.rolbypassrls THEN 'BYPASSRLS' END)"
-	"  FROM pg_catalog.pg_roles r WHERE r.rolname IN ('postern_owner', 'postern_gate', 'postern_tenant', 'postern_operator')"
-	"  AND (r.rolcanlogin OR r.rolsuper OR r.rolbypassrls)"
-	" UNION ALL SELECT r.rolname, 'excess', 'UPDATE, DELETE or TRUNCATE on postern.audit' FROM pg_catalog.pg_roles r"
-	"  WHERE r.rolname IN ('postern_gate', 'postern_tenant', 'postern_operator') AND NOT r.rolsuper"
-	"  AND pg_catalog.has_table_privilege(r.oid, 'postern.audit', 'UPDATE, DELETE, TRUNCATE')"
-	" UNION ALL SELECT 'table ' || t.oid::regclass, 'missing', 'enabled and forced row-level security' FROM pg_catalog.pg_class t"
-	"  WHERE EXISTS (SELECT FROM pg_catalog.pg_policy y WHERE y.polrelid = t.oid)"
-	"  AND t.relnamespace = 'postern'::regnamespace AND NOT (t.relrowsecurity AND t.relforcerowsecurity)"
-	") SELECT role, kind, count(*), string_agg(what, ', ' ORDER BY what LIKE 'EXECUTE%', what) FROM wrong GROUP BY role, kind ORDER BY role, kind";
+	"SELECT role, kind, count(*), string_agg(what, ', ' ORDER BY what LIKE 'EXECUTE%', what)"
+	" FROM \"release-audit\".grants($1) GROUP BY role, kind ORDER BY role, kind";
 
 static void check_grants(struct doctor *d, PGconn *db)
 {
-	PQclear(PQexec(db, "SET jit = off")); /* which would take seconds over a query of milliseconds */
 	PGresult *result = PQexecParams(db, grants, 1, NULL, (const char *const[]){ d->config->role_prefix }, NULL, NULL, 0);
 
 	if (PQresultStatus(result) != PGRES_TUPLES_OK) {

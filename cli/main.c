@@ -10,7 +10,7 @@
 
 const struct command *const commands[] = {
 	&command_audit_verify, &command_completion, &command_config, &command_doctor, &command_help, &command_import, &command_init, &command_migrate,
-	&command_openapi, &command_routes, NULL
+	&command_openapi, &command_release_audit, &command_routes, NULL
 };
 
 /* Of two words: a verb of a resource that is no route. */

@@ -497,7 +497,8 @@ bool config_load(struct config *c, const char *path, FILE *err)
 
 	if (!path)
 		path = getenv("POSTERN_CONFIG");
-	fine = read_file(c, path ? path : DEFAULT_PATH, path, err) && fine;
+	c->path = path ? path : DEFAULT_PATH;
+	fine = read_file(c, c->path, path, err) && fine;
 	fine = read_environment(c, err) && fine;
 	if (fine && !*c->dsn_direct && !store_text(&c->dsn_direct, c->dsn))
 		fine = complain(&presets, "dsn_direct", "out of memory");

@@ -13,6 +13,7 @@
 enum log_format { LOG_TEXT = 0, LOG_JSON };
 
 struct config {
+	const char *path;        /* of the file that was read, or would be if there were one; borrowed */
 	char *dsn;               /* libpq connection string, without user: each program adds its own role */
 	char *dsn_direct;        /* the same past a pooler, for migrations; default: dsn */
 	char *role_prefix;       /* login roles are <role_prefix><program>, default "postern_" */
