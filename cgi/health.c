@@ -3,6 +3,7 @@
 
 static const struct field fields[] = {
 	{ "status",   F_ENUM,      0, "Verdict", .choices = "ok warning critical" },
+	{ "reasons",  F_JSON,      0, "Why it is no better, in words" },
 	{ "time",     F_TIMESTAMP, 0, "The database's clock" },
 	{ "database", F_JSON,      0, "PostgreSQL" },
 	{ "worker",   F_JSON,      0, "The process that changes the machine" },

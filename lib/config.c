@@ -1,5 +1,6 @@
 /* config.c: one table drives loading, the environment, the sample and printing. */
 #include "config.h"
+#include "address.h"
 #include "nearest.h"
 #include "utf8.h"
 
@@ -22,7 +23,7 @@
 #define FILE_BYTES_MAX ((size_t)64 << 10)
 #define TEXT_BYTES_MAX 1024
 
-enum type { DSN, PATH, PREFIX, ROLE, SWITCH, NUMBER, FORMAT, CHOICE, COMMAND, NAMES, LISTEN, WEB, EMAIL };
+enum type { DSN, PATH, PREFIX, ROLE, SWITCH, NUMBER, FORMAT, CHOICE, COMMAND, NAMES, LISTEN, WEB, EMAIL, SERVICES, BLOCKS };
 
 struct setting {
 	const char *name;
@@ -171,6 +172,54 @@ static const struct setting settings[] = {
 	  "Backups of each kind that are kept of an account that does not say otherwise", AT(backup_keep_last) },
 	{ "backup_every_h", NUMBER, "hours", 0, 8760, "0",
 	  "Make a full backup of every account this often; 0: only when asked to", AT(backup_every_h) },
+	{ "services", SERVICES, "", 0, 0, "",
+	  "System services of this machine that may be looked at, started and stopped over the API, such as nginx postfix; where there is no "
+	  "systemd, each with its pid file or socket: nginx:/run/nginx.pid", AT(services) },
+	{ "service_manager", CHOICE, "auto systemd none", 0, 0, "auto",
+	  "What knows of these services; auto: systemd where it runs", AT(service_manager) },
+	{ "systemctl_command", COMMAND, "", 0, 0, "/usr/bin/systemctl",
+	  "How posternd asks systemd", AT(systemctl_command) },
+	{ "service_command", COMMAND, "", 0, 0, "",
+	  "Where there is no systemd: a program that is called with a service's name and start, stop, restart or reload, such as "
+	  "/usr/sbin/service; left out: they are stopped and reloaded by signal, and cannot be started", AT(service_command) },
+	{ "metrics_addresses", BLOCKS, "", 0, 0, "",
+	  "Who may read /metrics without a token, beside those who hold metrics:read; behind a proxy every request may come from its "
+	  "address", AT(metrics_addresses) },
+	{ "watch_s", NUMBER, "seconds", 1, 3600, "15",
+	  "Look at this machine and its services every", AT(watch_s) },
+	{ "disk_warning_pct", NUMBER, "percent", 1, 100, "85",
+	  "Warn where a file system has used so much of its space or inodes", AT(disk_warning_pct) },
+	{ "disk_critical_pct", NUMBER, "percent", 1, 100, "95",
+	  "Call that critical from", AT(disk_critical_pct) },
+	{ "memory_warning_pct", NUMBER, "percent", 1, 100, "90",
+	  "Warn where so much of the memory is not available", AT(memory_warning_pct) },
+	{ "memory_critical_pct", NUMBER, "percent", 1, 100, "97",
+	  "Call that critical from", AT(memory_critical_pct) },
+	{ "swap_warning_pct", NUMBER, "percent", 1, 100, "80",
+	  "Warn where so much of the swap space is used", AT(swap_warning_pct) },
+	{ "load_warning_pct", NUMBER, "percent", 1, 100000, "200",
+	  "Warn where the load of five minutes is so much of the number of CPUs", AT(load_warning_pct) },
+	{ "load_critical_pct", NUMBER, "percent", 1, 100000, "800",
+	  "Call that critical from", AT(load_critical_pct) },
+	{ "connections_warning_pct", NUMBER, "percent", 1, 100, "80",
+	  "Warn where so many of PostgreSQL's connections are used", AT(connections_warning_pct) },
+	{ "connections_critical_pct", NUMBER, "percent", 1, 100, "95",
+	  "Call that critical from", AT(connections_critical_pct) },
+	{ "transaction_warning_s", NUMBER, "seconds", 1, 604800, "3600",
+	  "Warn of a transaction that is open for so long", AT(transaction_warning_s) },
+	{ "replication_warning_s", NUMBER, "seconds", 1, 604800, "60",
+	  "Warn where a replica is so far behind", AT(replication_warning_s) },
+	{ "queue_warning_s", NUMBER, "seconds", 1, 604800, "300",
+	  "Warn where a job that is due has waited for so long", AT(queue_warning_s) },
+	{ "queue_critical_s", NUMBER, "seconds", 1, 604800, "3600",
+	  "Call that critical from", AT(queue_critical_s) },
+	{ "certificate_warning_days", NUMBER, "days", 1, 365, "14",
+	  "Warn of certificates that expire so soon", AT(certificate_warning_days) },
+	{ "certificate_critical_days", NUMBER, "days", 0, 365, "3",
+	  "Call that critical from", AT(certificate_critical_days) },
+	{ "backup_warning_h", NUMBER, "hours", 0, 87600, "0",
+	  "Warn where an account's last good backup is older, or there is none; 0: than twice backup_every_h, and never where that is 0",
+	  AT(backup_warning_h) },
 };
 #define SETTINGS (sizeof settings / sizeof *settings)
 
@@ -189,7 +238,7 @@ static void *member(const struct config *c, const struct setting *s)
 static bool is_text(enum type type)
 {
 	return type == DSN || type == PATH || type == PREFIX || type == ROLE || type == CHOICE || type == COMMAND || type == NAMES || type == LISTEN ||
-	       type == WEB || type == EMAIL;
+	       type == WEB || type == EMAIL || type == SERVICES || type == BLOCKS;
 }
 
 static bool complain(const struct source *from, const char *name, const char *remedy)
@@ -217,6 +266,8 @@ static void describe(const struct setting *s, char *out, size_t size)
 	case LISTEN: snprintf(out, size, "addresses with ports, separated by spaces, such as *:80 [::]:80"); break;
 	case WEB:    snprintf(out, size, "an address that begins with https://"); break;
 	case EMAIL:  snprintf(out, size, "an e-mail address"); break;
+	case SERVICES: snprintf(out, size, "names of letters, digits and @ . _ -, each perhaps with : and an absolute path, separated by spaces"); break;
+	case BLOCKS: snprintf(out, size, "addresses or blocks of addresses (CIDR), separated by spaces"); break;
 	case NUMBER:
 		snprintf(out, size, "a whole number%s%s from %ld to %ld", *s->unit ? " of " : "", s->unit, s->min, s->max);
 		break;
@@ -266,6 +317,36 @@ static bool are_names(const char *text)
 	return strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789.- ") == strlen(text);
 }
 
+/* Each begins with a letter, so that it is neither a number nor an option. */
+static bool are_services(const char *text)
+{
+	for (const char *at = text; *at; at += strspn(at, " ")) {
+		size_t len = strcspn(at, " "), name = strcspn(at, ": ");
+
+		if (!isalpha((unsigned char)*at) || name > 64 || (name < len && at[name + 1] != '/') ||
+		    strspn(at, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@._-") < name)
+			return false;
+		at += len;
+	}
+	return *text != ' ';
+}
+
+static bool are_blocks(const char *text)
+{
+	char one[ADDRESS_TEXT_MAX], block[ADDRESS_TEXT_MAX];
+	const char *why;
+
+	for (const char *at = text; *at; at += strspn(at, " ")) {
+		size_t len = strcspn(at, " ");
+
+		snprintf(one, sizeof one, "%.*s", (int)len, at);
+		if (len >= sizeof one || !address_parse_cidr(one, block, &why))
+			return false;
+		at += len;
+	}
+	return true;
+}
+
 static bool is_switch(const char *text, bool *on)
 {
 	*on = !strcmp(text, "on") || !strcmp(text, "true") || !strcmp(text, "yes");
@@ -300,6 +381,8 @@ static bool set(struct config *c, const struct setting *s, const char *value, co
 	case DSN:    fits = (!*value && !*s->preset) || (*value && is_dsn(value)); break;
 	case PATH:   fits = *value == '/'; break;
 	case NAMES: fits = are_names(value); break;
+	case SERVICES: fits = are_services(value); break;
+	case BLOCKS: fits = are_blocks(value); break;
 	case COMMAND: fits = (!*value && !*s->preset) || *value == '/'; break;
 	case LISTEN: fits = is_listen(value); break;
 	case WEB:    fits = !strncmp(value, "https://", 8) && value[8] && !strchr(value, ' '); break;
@@ -591,6 +674,8 @@ void config_print(const struct config *c, FILE *out)
 		case NAMES:
 		case WEB:
 		case EMAIL:
+		case SERVICES:
+		case BLOCKS:
 			fprintf(out, "\"%s\"", *(char **)value);
 			break;
 		case SWITCH:

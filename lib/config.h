@@ -74,6 +74,22 @@ struct config {
 	char *backup_password_file; /* default /var/lib/postern/backups.password */
 	int backup_keep_last;    /* 1..1000, default 7 */
 	int backup_every_h;      /* 0..8760, default 0: never */
+	char *services;          /* of this machine, "name" or "name:/pid/file", default "" */
+	char *service_manager;   /* "auto" (default), "systemd", "none" */
+	char *systemctl_command; /* default /usr/bin/systemctl */
+	char *service_command;   /* where there is no systemd: called with name and verb; "": none */
+	char *metrics_addresses; /* may read /metrics without a token, default "" */
+	int watch_s;             /* look at machine and services every, 1..3600, default 15 */
+	int disk_warning_pct, disk_critical_pct;
+	int memory_warning_pct, memory_critical_pct;
+	int swap_warning_pct;
+	int load_warning_pct, load_critical_pct; /* of one for each CPU */
+	int connections_warning_pct, connections_critical_pct;
+	int transaction_warning_s;
+	int replication_warning_s;
+	int queue_warning_s, queue_critical_s;
+	int certificate_warning_days, certificate_critical_days;
+	int backup_warning_h;    /* 0 (default): twice backup_every_h */
 };
 
 /* Load from path (NULL: $POSTERN_CONFIG, else /etc/postern/postern.conf; a default path that is missing is no error, a

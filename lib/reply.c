@@ -235,7 +235,7 @@ static void link_header(const struct request *r, const struct verdict *v, const 
 		buf_str(h, "\r\n");
 }
 
-/* create -> created, retry -> retried, cancel -> cancelled; as gate.past has it. */
+/* create -> created, retry -> retried, cancel -> cancelled, stop -> stopped; as gate.past has it. */
 static void past(const char *verb, struct buf *b)
 {
 	size_t len = strlen(verb);
@@ -244,7 +244,8 @@ static void past(const char *verb, struct buf *b)
 		buf_add(b, verb, len - 1);
 	else
 		buf_str(b, verb);
-	buf_str(b, len && verb[len - 1] == 'e' ? "d" : len && verb[len - 1] == 'y' ? "ied" : strcmp(verb, "cancel") == 0 ? "led" : "ed");
+	buf_str(b, len && verb[len - 1] == 'e' ? "d" : len && verb[len - 1] == 'y' ? "ied" : strcmp(verb, "cancel") == 0 ? "led"
+	           : strcmp(verb, "stop") == 0 ? "ped" : "ed");
 }
 
 static void message_member(const struct request *r, const struct verdict *v, struct buf *b)

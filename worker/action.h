@@ -62,6 +62,7 @@ struct command {
 	size_t input_len;
 	int input_fd, output_fd;     /* > 0: used instead, and left open */
 	size_t output_max;           /* of stdout that is kept; 0: 64 KiB */
+	bool daemon;                 /* what it starts is to stay: neither its end nor its output is waited for, nor does it hold the lock */
 	void (*line)(void *arg, const char *line); /* called for each line of stdout, which then is not kept; or NULL */
 	void *arg;
 	/* filled in: */

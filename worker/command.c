@@ -16,7 +16,7 @@
 
 #include "buf.h"
 
-enum { OUTPUT_MAX = 64 << 10, ERRORS_MAX = 4 << 10, LINE_MAX_BYTES = 64 << 10, ENV_MAX = 32, PIPE_MAX = 8, NOT_STARTED = 127 };
+enum { OUTPUT_MAX = 64 << 10, ERRORS_MAX = 4 << 10, LINE_MAX_BYTES = 64 << 10, ENV_MAX = 32, PIPE_MAX = 8, NOT_STARTED = 127, LOOK_MS = 50 };
 #define SEARCH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 /* One program while it runs. */
@@ -26,7 +26,8 @@ struct member {
 	int in, out, err;     /* our ends; -1: closed or none */
 	size_t written;
 	struct buf output, errors;
-	bool ended;
+	int state;            /* as waitpid gives it */
+	bool reaped;
 };
 
 /* In the new process: become what the command says, and run it. What cannot be done ends it. */
@@ -58,9 +59,12 @@ static _Noreturn void become(const struct command *c, pid_t parent, int in, int 
 		dprintf(err, "%s: %s\n", c->folder ? c->folder : "/", strerror(errno));
 		_exit(NOT_STARTED);
 	}
-	/* A tenant's process must not hold the job's lock: it dies with the action, and could else keep the lock for itself. */
-	if (user && action_lock > 0)
+	/* A tenant's process must not hold the job's lock: it dies with the action, and could else keep the lock for itself. Nor must
+	 * a daemon, which would be ended with the job. */
+	if ((user || c->daemon) && action_lock > 0)
 		close(action_lock);
+	if (c->daemon)
+		setsid();
 	signal(SIGPIPE, SIG_DFL);
 	execvpe(c->argv[0], (char *const *)c->argv, (char *const *)env);
 	fprintf(stderr, "%s: %s\n", c->argv[0], strerror(errno));
@@ -179,9 +183,38 @@ static void give_input(struct member *m)
 		shut(&m->in);
 }
 
+static void reap(struct member *m, int flags)
+{
+	pid_t pid;
+
+	while (!m->reaped && m->pid > 0 && (pid = waitpid(m->pid, &m->state, flags)) != 0)
+		m->reaped = pid == m->pid || errno != EINTR;
+}
+
+/* A program whose daemons keep its pipes: when it has ended, what it has said is there. */
+static void let_go(struct member *m)
+{
+	struct pollfd fd = { .fd = m->out, .events = POLLIN };
+
+	if (!m->command->daemon || m->reaped || (reap(m, WNOHANG), !m->reaped))
+		return;
+	while (m->out >= 0 && poll(&fd, 1, 0) > 0 && m->output.len < OUTPUT_MAX)
+		take_output(m);
+	fd.fd = m->err;
+	if (m->err >= 0 && poll(&fd, 1, 0) > 0)
+		take_errors(m);
+	shut(&m->in);
+	shut(&m->out);
+	shut(&m->err);
+}
+
 /* Until every pipe is closed: feed, read. */
 static void converse(struct member *members, size_t count)
 {
+	bool daemon = false;
+
+	for (size_t i = 0; i < count; i++)
+		daemon |= members[i].command->daemon;
 	for (;;) {
 		struct pollfd fds[3 * PIPE_MAX];
 		bool open = false;
@@ -194,9 +227,10 @@ static void converse(struct member *members, size_t count)
 		}
 		if (!open)
 			return;
-		if (poll(fds, 3 * count, -1) < 0)
+		if (poll(fds, 3 * count, daemon ? LOOK_MS : -1) < 0)
 			continue;
 		for (size_t i = 0; i < count; i++) {
+			let_go(&members[i]);
 			if (members[i].in >= 0 && fds[3 * i].revents)
 				give_input(&members[i]);
 			if (members[i].out >= 0 && fds[3 * i + 1].revents)
@@ -222,7 +256,7 @@ bool command_pipe(struct action *a, struct command *commands, size_t count)
 {
 	struct member members[PIPE_MAX] = { 0 };
 	void (*before)(int) = signal(SIGPIPE, SIG_IGN);
-	int input = -1, state;
+	int input = -1;
 	bool good = count > 0 && count <= PIPE_MAX;
 
 	for (size_t i = 0; good && i < count; i++) {
@@ -243,9 +277,8 @@ bool command_pipe(struct action *a, struct command *commands, size_t count)
 
 		c->status = NOT_STARTED;
 		if (m->pid > 0) {
-			while (waitpid(m->pid, &state, 0) < 0 && errno == EINTR)
-				;
-			c->status = WIFEXITED(state) ? WEXITSTATUS(state) : 128 + WTERMSIG(state);
+			reap(m, 0);
+			c->status = WIFEXITED(m->state) ? WEXITSTATUS(m->state) : 128 + WTERMSIG(m->state);
 		}
 		lines(m, true);
 		c->output = kept(a->arena, &m->output, &c->output_len);

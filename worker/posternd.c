@@ -32,6 +32,7 @@
 #include "task.h"
 #include "timestamp.h"
 #include "token.h"
+#include "watch.h"
 
 enum {
 	TASKS_MAX = 64, LEASE_S = 60, BEAT_S = 15, POLL_S = 2, HOUSE_S = 60, SEQUENCE_MAX = 2000,
@@ -56,6 +57,7 @@ static const struct db_stmt finish = { "finish", "SELECT work.finish($1::text, $
 static const struct db_stmt recover = { "recover", "SELECT work.recover($1::text, $2::text)", 2, 1 };
 static const struct db_stmt sequence = { "sequence", "SELECT work.sequence($1::int)", 1, 1 };
 static const struct db_stmt house = { "house", "SELECT work.keep_house($1::int, $2::int)", 2, 1 };
+static const struct db_stmt seen = { "seen", "SELECT work.seen($1::text, $2::text)", 2, 1 };
 static const struct db_stmt settle = { "settle", "SELECT gate.settle()", 0, 1 };
 
 struct worker {
@@ -65,6 +67,7 @@ struct worker {
 	struct db *db;
 	PGconn *listener;
 	struct sealer sealer;
+	struct watch watch;
 	char machine[80], name[160];/* "host", "host pid random" */
 	struct task tasks[TASKS_MAX];
 	size_t room;                /* tasks that may run at once */
@@ -405,6 +408,16 @@ static void keep_house(struct worker *w, int64_t now)
 	ran_quietly(w, &settle, NULL);
 }
 
+/* How machine and services are, and that we are here. */
+static void watch_machine(struct worker *w, int64_t now)
+{
+	const char *found = w->ending ? NULL : watch_round(&w->watch, &w->config, w->arena, now);
+	struct db_value values[] = { db_text(w->machine), db_text(found) };
+
+	if (found)
+		ran_quietly(w, &seen, values);
+}
+
 /* ---- the loop ---- */
 
 static int wait_ms(const struct worker *w, int64_t now)
@@ -422,12 +435,14 @@ static int wait_ms(const struct worker *w, int64_t now)
 
 static void await(struct worker *w, int signals)
 {
-	struct pollfd fds[2 * TASKS_MAX + 2] = { { .fd = signals, .events = POLLIN } };
+	struct pollfd fds[2 * TASKS_MAX + 3] = { { .fd = signals, .events = POLLIN } };
 	struct signalfd_siginfo got;
 	nfds_t n = 1;
 
 	if (w->listener && PQsocket(w->listener) >= 0)
 		fds[n++] = (struct pollfd){ .fd = PQsocket(w->listener), .events = POLLIN };
+	if (w->watch.pid && w->watch.fd >= 0)
+		fds[n++] = (struct pollfd){ .fd = w->watch.fd, .events = POLLIN };
 	for (size_t i = 0; i < TASKS_MAX; i++) {
 		if (w->tasks[i].kind && w->tasks[i].out >= 0)
 			fds[n++] = (struct pollfd){ .fd = w->tasks[i].out, .events = POLLIN };
@@ -458,6 +473,7 @@ static void work(struct worker *w, int signals)
 		keep_leases(w, now);
 		if (w->recovered)
 			take_jobs(w, now);
+		watch_machine(w, now);
 		number_events(w, now);
 		if (sealer_round(&w->sealer, &w->config, w->db, w->arena, now))
 			w->sequence_us = 0; /* there is more: come back at once */
@@ -582,6 +598,7 @@ int main(int argc, char **argv)
 	sealer_open(&w.sealer, &w.config);
 	log_event("info", "started", "name", w.name, NULL);
 	work(&w, signals);
+	watch_end(&w.watch);
 	sealer_close(&w.sealer);
 	PQfinish(w.listener);
 	db_free(w.db);

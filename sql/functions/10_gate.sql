@@ -339,11 +339,11 @@ LANGUAGE sql IMMUTABLE AS $$
 		|| coalesce((SELECT jsonb_object_agg(s, '***') FROM unnest(secrets) s), '{}') AS come) x
 $$;
 
--- domain.create -> domain.created, job.retry -> job.retried, job.cancel -> job.cancelled.
+-- domain.create -> domain.created, job.retry -> job.retried, job.cancel -> job.cancelled, service.stop -> service.stopped.
 CREATE FUNCTION gate.past(action text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 	SELECT CASE WHEN action LIKE '%e' THEN action || 'd' WHEN action LIKE '%y' THEN left(action, -1) || 'ied'
-		WHEN action LIKE '%cancel' THEN action || 'led' ELSE action || 'ed' END
+		WHEN action LIKE '%cancel' THEN action || 'led' WHEN action LIKE '%stop' THEN action || 'ped' ELSE action || 'ed' END
 $$;
 -- Is what such a job did told when it is done (ssl.renewed)? A change has its event from the request.
 CREATE FUNCTION gate.told_when_done(kind text) RETURNS boolean

@@ -4,6 +4,7 @@
 --   task(postern.jobs) RETURNS jsonb      what the action is told: the present state of the object; null: it is gone
 --   settled(postern.jobs) RETURNS void    what becomes of the object when its job has ended, in that transaction
 --   due() RETURNS void                    asks for the jobs that are due by the clock; called every minute
+--   seen(text, jsonb) RETURNS void        notes what posternd saw of its machine, whose name comes first; called every few seconds
 -- which run as postern_operator.
 DROP SCHEMA IF EXISTS work CASCADE;
 CREATE SCHEMA work AUTHORIZATION postern_owner;
@@ -250,6 +251,29 @@ BEGIN
 	END LOOP;
 END $$;
 
+-- What posternd saw of its machine: {"limits", "facts", "services", "age_ms"} (worker/watch.c); limits alone where it could not look. One
+-- endpoint's fault is no other's.
+CREATE FUNCTION work.seen(p_machine text, p_seen text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	v_seen text;
+BEGIN
+	FOR v_seen IN SELECT work.function_of(e.name, 'seen', 'text, jsonb') FROM postern.endpoints e LOOP
+		BEGIN
+			IF v_seen IS NOT NULL THEN
+				EXECUTE format('SELECT %s($1, $2)', v_seen) USING p_machine, p_seen::jsonb;
+			END IF;
+		EXCEPTION WHEN OTHERS THEN
+			RAISE WARNING '%: %', v_seen, SQLERRM;
+		END;
+	END LOOP;
+END $$;
+-- The event of something that nobody asked for.
+CREATE FUNCTION work.tell(p_account bigint, p_type text, p_object text, p_data jsonb) RETURNS void
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+	INSERT INTO postern.events (account_id, type, resource, object_id, data) VALUES (p_account, p_type, split_part(p_type, '.', 1), p_object, p_data)
+$$;
+
 -- Who asks for a job that is due by the clock.
 CREATE FUNCTION work.clockwork() RETURNS postern.caller
 LANGUAGE sql STABLE AS $$
@@ -265,9 +289,9 @@ BEGIN
 	FOR f, v_name IN SELECT p.oid::regprocedure, p.proname FROM pg_proc p WHERE p.pronamespace = 'work'::regnamespace LOOP
 		EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', f);
 		EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO postern_operator', f);
-		EXECUTE format('ALTER FUNCTION %s OWNER TO %I', f, CASE WHEN v_name IN ('note', 'sequence', 'forget_events', 'forget_answers') THEN 'postern_gate'
+		EXECUTE format('ALTER FUNCTION %s OWNER TO %I', f, CASE WHEN v_name IN ('note', 'tell', 'sequence', 'forget_events', 'forget_answers') THEN 'postern_gate'
 			WHEN v_name = 'have_partitions' THEN 'postern_owner' ELSE 'postern_operator' END);
-		IF v_name IN ('take', 'beat', 'step', 'finish', 'recover', 'sequence', 'keep_house') THEN
+		IF v_name IN ('take', 'beat', 'step', 'finish', 'recover', 'sequence', 'keep_house', 'seen') THEN
 			EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO postern_worker', f);
 		END IF;
 	END LOOP;

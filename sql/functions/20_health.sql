@@ -5,15 +5,20 @@ SET LOCAL ROLE postern_owner;
 
 CREATE FUNCTION health.show(c postern.caller, args jsonb) RETURNS jsonb
 LANGUAGE sql STABLE AS $$
-	SELECT jsonb_build_object('status', CASE WHEN a.in_order THEN 'ok' ELSE 'warning' END, 'time', postern.clock(),
+	SELECT jsonb_build_object('status', CASE WHEN r.parts @> '[{"status": "critical"}]' THEN 'critical' WHEN r.reasons <> '[]' THEN 'warning' ELSE 'ok' END,
+		'reasons', r.reasons, 'time', postern.clock(),
 		'database', jsonb_build_object('status', 'ok', 'server_version', current_setting('server_version'),
 			'in_recovery', pg_is_in_recovery()),
-		'worker', jsonb_build_object('status', 'absent', 'message',
-			'no worker yet: changes take effect in the inventory at once, nothing on the machine is changed'),
-		'audit', jsonb_build_object('status', CASE WHEN a.in_order THEN 'ok' ELSE 'warning' END, 'default_partition_empty', a.in_order)
-			|| CASE WHEN a.in_order THEN '{}' ELSE jsonb_build_object('message',
-				'rows of the audit trail lie in its default partition, as their month had none: see that posternd runs, which makes '
-				'partitions ahead, and that the clock of the database is right; then run SELECT postern.audit_rehome() as a superuser') END)
+		'worker', r.parts -> 0, 'audit', r.parts -> 1)
+	FROM (SELECT p.parts, jsonb_path_query_array(p.parts, '$[*] ? (@.status != "ok").message') AS reasons
+		FROM (SELECT jsonb_build_array(health.worker(), health.audit()) AS parts) p) r
+$$;
+CREATE FUNCTION health.audit() RETURNS jsonb
+LANGUAGE sql STABLE AS $$
+	SELECT jsonb_build_object('status', CASE WHEN a.in_order THEN 'ok' ELSE 'warning' END, 'default_partition_empty', a.in_order)
+		|| CASE WHEN a.in_order THEN '{}' ELSE jsonb_build_object('message',
+			'rows of the audit trail lie in its default partition, as their month had none: see that posternd runs, which makes '
+			'partitions ahead, and that the clock of the database is right; then run SELECT postern.audit_rehome() as a superuser') END
 	FROM health.audit_in_order() a (in_order)
 $$;
 -- A row in the default partition means that a month's partition was missing.
@@ -21,7 +26,20 @@ CREATE FUNCTION health.audit_in_order() RETURNS boolean
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 	SELECT NOT EXISTS (SELECT FROM postern.audit_default)
 $$;
+-- What a worker last said of itself (work.seen), and whether jobs wait for it.
+CREATE FUNCTION health.worker() RETURNS jsonb
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+	SELECT jsonb_build_object('status', CASE WHEN good THEN 'ok' WHEN waiting > 0 THEN 'critical' ELSE 'warning' END,
+		'message', CASE WHEN good THEN 'posternd is at work'
+			WHEN waiting > 0 THEN format('posternd does not run, and jobs wait for it: %s; systemctl start posternd, then journalctl -u posternd says why it does not stay', waiting)
+			ELSE 'posternd does not run: changes take effect in the inventory only; systemctl enable --now posternd' END,
+		'machine', m.name, 'seen_at', m.said_at)
+	FROM (SELECT) x LEFT JOIN LATERAL (SELECT * FROM postern.machines ORDER BY said_at DESC LIMIT 1) m ON true,
+	LATERAL (SELECT coalesce(m.said_at > postern.clock() - make_interval(secs => 10 + 3 * (m.limits ->> 'watch_s')::int), false) AS good) g,
+	LATERAL (SELECT count(*) AS waiting FROM postern.jobs j WHERE NOT g.good AND j.status = 'queued' AND j.run_at < postern.clock() - interval '1 min') j
+$$;
 
 RESET ROLE;
 GRANT SELECT ON postern.audit_default TO postern_gate;
 ALTER FUNCTION health.audit_in_order() OWNER TO postern_gate;
+ALTER FUNCTION health.worker() OWNER TO postern_gate;

@@ -29,7 +29,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET j
 	 SELECT p.role, p.oid AS roleid, f.oid FROM present p JOIN fn f ON
 	  (p.name <> '' AND (f.nspname = p.name AND f.proname IN ('serve', 'write', 'outcome', 'export')
 	    OR f.nspname = 'gate' AND f.proname IN ('alive', 'compatible_from', 'settle', 'record', 'keep')))
-	  OR (p.name = '' AND (f.nspname = 'work' AND f.proname IN ('take', 'beat', 'step', 'finish', 'recover', 'sequence', 'keep_house')
+	  OR (p.name = '' AND (f.nspname = 'work' AND f.proname IN ('take', 'beat', 'step', 'finish', 'recover', 'sequence', 'keep_house', 'seen')
 	    OR f.nspname = 'gate' AND f.proname IN ('compatible_from', 'settle')
 	    OR f.nspname = 'seals' AND f.proname IN ('last', 'unsealed', 'add', 'add_checkpoint', 'read_checkpoints', 'drop_months')))
 	  OR (p.name IS NULL AND (f.nspname IN (SELECT name FROM postern.endpoints) AND f.proname IN ('local_read', 'local_write', 'local_export')
@@ -66,7 +66,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET j
 	 -- The wall itself: whom row-level security binds, where it stands, and that the trail only grows.
 	 UNION ALL SELECT r.rolname, 'excess', concat_ws(', ', CASE WHEN r.rolcanlogin THEN 'LOGIN' END,
 	   CASE WHEN r.rolsuper THEN 'SUPERUSER' END, CASE WHEN r.rolbypassrls THEN 'BYPASSRLS' END)
-	  FROM pg_catalog.pg_roles r WHERE r.rolname IN ('postern_owner', 'postern_gate', 'postern_tenant', 'postern_operator')
+	  FROM pg_catalog.pg_roles r WHERE r.rolname IN ('postern_owner', 'postern_gate', 'postern_tenant', 'postern_operator', 'postern_monitor')
 	  AND (r.rolcanlogin OR r.rolsuper OR r.rolbypassrls)
 	 UNION ALL SELECT r.rolname, 'excess', 'UPDATE, DELETE or TRUNCATE on postern.audit' FROM pg_catalog.pg_roles r
 	  WHERE r.rolname IN ('postern_gate', 'postern_tenant', 'postern_operator') AND NOT r.rolsuper

@@ -231,22 +231,23 @@ test('the command exports the same, with progress on stderr', async () => {
 
 test('health warns while rows lie in the default partition, and names what puts them right', async () => {
 	const health = async () => (await ask('/api/health')).json;
-	assert.deepEqual([(await health()).status, (await health()).audit], ['ok', { status: 'ok', default_partition_empty: true }]);
+	assert.deepEqual([(await health()).reasons.some((r) => r.includes('audit')), (await health()).audit], [false, { status: 'ok', default_partition_empty: true }]);
 	for (const year of ['1999', '2999'])
 		s.psql(`INSERT INTO postern.audit (account_id, at, actor, resource, verb, outcome) VALUES (79, '${year}-05-05', 'system', 'odd', 'list', 'allowed')`);
 	const alarm = await health();
+	assert.ok(alarm.reasons.includes(alarm.audit.message));
 	assert.deepEqual([alarm.status, alarm.audit.status, alarm.audit.default_partition_empty], ['warning', 'warning', false]);
 	assert.match(alarm.audit.message, /postern\.audit_rehome\(\)/);
 	assert.deepEqual((await ask('/api/health', { token: null })).json, { status: 'ok' }, 'the short form says no more');
 	const rows = stands('account_id = 79');
 	assert.equal(s.psql('SELECT postern.audit_rehome()'), '2');
 	assert.deepEqual(stands('account_id = 79'), rows, 'the rows are what they were');
-	assert.equal((await health()).status, 'ok');
+	assert.equal((await health()).audit.status, 'ok');
 	assert.deepEqual(s.sql(`SELECT c.relname, c.relowner::regrole::text AS owner FROM pg_class c WHERE c.relname IN ('audit_199905', 'audit_299905')`).map((r) => r.owner), ['postern_owner', 'postern_owner']);
 	// a month whose rows came before its partition keeps nobody from making the others
 	s.psql(`INSERT INTO postern.audit (account_id, at, actor, resource, verb, outcome) VALUES (79, now() + interval '5 months', 'system', 'odd', 'list', 'allowed');
 		SELECT postern.audit_partitions(6)`);
-	assert.equal((await health()).status, 'warning');
+	assert.equal((await health()).audit.status, 'warning');
 	assert.equal(s.psql('SELECT postern.audit_rehome()'), '1');
-	assert.equal((await health()).status, 'ok');
+	assert.equal((await health()).audit.status, 'ok');
 });

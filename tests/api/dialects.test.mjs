@@ -395,7 +395,8 @@ test('health: open in short, in full with platform:read', async () => {
 	}
 	const full = await ask('/api/v1/health');
 	assertEnvelope(full, true);
-	assert.equal(full.json.data.status, 'ok');
+	assert.equal(full.json.data.status, 'warning', 'there is no worker on this stack');
+	assert.match(full.json.data.reasons[0], /posternd does not run/);
 	for (const member of ['time', 'database', 'worker', 'audit'])
 		assert.ok(member in full.json.data, member);
 	assert.equal((await ask('/api/v1/health', { token: viewer })).status, 403);

@@ -39,6 +39,7 @@ const objects = {
 		return job;
 	},
 	mailboxes: async () => (await made('mailboxes', { address: `${s.unique('m')}@${await domain()}`, password: 'correct horse' })).id,
+	services: async () => s.psql(`INSERT INTO postern.services (kind, name, state) VALUES ('system', '${s.unique('svc')}', 'active') RETURNING id`), // posternd's part
 	roles: async (op) => (await made('roles', { name: s.unique('role'), scopes: [op.scope] })).id,
 	ssl: async () => {
 		const { id } = await made('ssl', { domain: await domain() });
@@ -75,7 +76,7 @@ const bodies = {
 	createUser: () => ({ username: s.unique('nu') }), changeUser: () => ({ email: 'a@example.org' }), replaceUser: () => ({ email: 'b@example.org', account: own.username }),
 };
 const bodiless = ['Account', 'Database', 'Domain', 'Forwarder', 'Mailbox', 'User', 'Website'].flatMap((one) => [`suspend${one}`, `unsuspend${one}`])
-	.concat('cancelJob', 'renewCertificate', 'retryJob', 'revokeToken', 'verifyBackup');
+	.concat('cancelJob', 'reloadService', 'renewCertificate', 'restartService', 'retryJob', 'revokeToken', 'startService', 'stopService', 'verifyBackup');
 
 // A path such as ".json" exists in the bare spelling only.
 const bare = (op) => op.path.startsWith('.');
@@ -99,7 +100,7 @@ function trail(answers) {
 }
 
 // All that a request could have changed, but for the trail and the counts.
-const fingerprint = () => s.sql(['accounts', 'users', 'roles', 'tokens', 'keys', 'domains', 'domain_names', 'certificates', 'mailboxes', 'forwarders', 'databases', 'database_names', 'backups', 'events', 'jobs', 'kept_answers']
+const fingerprint = () => s.sql(['accounts', 'users', 'roles', 'tokens', 'keys', 'domains', 'domain_names', 'certificates', 'mailboxes', 'forwarders', 'databases', 'database_names', 'backups', 'services', 'events', 'jobs', 'kept_answers']
 	.map((t) => `SELECT '${t}' AS t, count(*), md5(string_agg(x::text, ';' ORDER BY x::text)) FROM postern.${t} x`).join(' UNION ALL '));
 
 before(async () => {

@@ -290,7 +290,8 @@ test('login roles are nobody special, belong to no other role and own nothing', 
 	const special = s.sql(`SELECT rolname FROM pg_roles WHERE rolname LIKE 'postern\\_%' AND (rolsuper OR rolcreaterole OR rolcreatedb OR rolbypassrls OR rolreplication)`);
 	assert.deepEqual(special, []);
 	assert.deepEqual(s.sql(`SELECT rolname FROM pg_roles WHERE rolname IN ('postern_owner', 'postern_gate', 'postern_tenant', 'postern_operator') AND rolcanlogin`), []);
-	assert.deepEqual(s.sql(`SELECT pg_get_userbyid(member) AS member FROM pg_auth_members WHERE pg_get_userbyid(member) LIKE 'postern\\_%'`), []);
+	assert.deepEqual(s.sql(`SELECT pg_get_userbyid(member) AS member FROM pg_auth_members WHERE pg_get_userbyid(member) LIKE 'postern\\_%'`), [{ member: 'postern_monitor' }]);
+	assert.deepEqual(s.sql(`SELECT rolcanlogin FROM pg_roles WHERE rolname = 'postern_monitor'`), [{ rolcanlogin: false }], 'it sees sessions: server-health');
 	const nologin = roles.filter((r) => !['postern_owner', 'postern_gate', 'postern_tenant', 'postern_operator'].includes(r));
 	assert.deepEqual(s.sql(`SELECT relname FROM pg_class WHERE pg_get_userbyid(relowner) = ANY ('{${nologin.join(',')}}')`), []);
 	for (const role of logins())

@@ -167,6 +167,9 @@ test('a dry run of every write checks everything, answers 200 and changes nothin
 	Object.assign(good, {
 		createBackup: { body: { account: tenant.username } }, restoreBackup: { id: kept, body: { what: 'files' } }, verifyBackup: { id: kept }, deleteBackup: { id: kept },
 	});
+	const service = s.psql("INSERT INTO postern.services (kind, name, state) VALUES ('system', 'dry', 'active') RETURNING id"); // posternd's part
+	for (const verb of ['start', 'stop', 'restart', 'reload'])
+		good[`${verb}Service`] = { id: service };
 	const before = inventory();
 	const operations = s.routes().flatMap((resource) => resource.routes.filter((r) => r.method !== 'GET').map((r) => ({ ...r, resource: resource.name })));
 	for (const { operation_id, method, path, resource, audit } of operations) {

@@ -39,7 +39,7 @@ test('a binary may execute its own functions and the gate\'s five, and nothing e
 test('the worker may take jobs and say how they go, seal the trail, keep house, and nothing else', () => {
 	assert.deepEqual(executable('postern_worker'), ['gate.compatible_from', 'gate.settle',
 		...['add', 'add_checkpoint', 'drop_months', 'last', 'read_checkpoints', 'unsealed'].map((f) => `seals.${f}`),
-		...['beat', 'finish', 'keep_house', 'recover', 'sequence', 'step', 'take'].map((f) => `work.${f}`)]);
+		...['beat', 'finish', 'keep_house', 'recover', 'seen', 'sequence', 'step', 'take'].map((f) => `work.${f}`)]);
 });
 
 test('the operator\'s command may execute the local functions and read the trail with its seals only', () => {
@@ -64,8 +64,8 @@ test('no role that logs in may touch a table, a view or a sequence, or make anyt
 test('no role of ours is a superuser, passes row-level security, makes roles or belongs to another', () => {
 	assert.deepEqual(s.sql(`SELECT rolname FROM pg_roles WHERE rolname LIKE 'postern\\_%'
 		AND (rolsuper OR rolbypassrls OR rolcreaterole OR rolcreatedb OR rolreplication)`), []);
-	assert.deepEqual(s.sql("SELECT rolname FROM pg_roles WHERE rolname IN ('postern_owner', 'postern_gate', 'postern_tenant', 'postern_operator') AND rolcanlogin"), []);
-	assert.deepEqual(s.sql("SELECT m.member::regrole, m.roleid::regrole FROM pg_auth_members m WHERE m.member::regrole::text LIKE 'postern\\_%' OR m.roleid::regrole::text LIKE 'postern\\_%'"), []);
+	assert.deepEqual(s.sql("SELECT rolname FROM pg_roles WHERE rolname IN ('postern_owner', 'postern_gate', 'postern_tenant', 'postern_operator', 'postern_monitor') AND rolcanlogin"), []);
+	assert.deepEqual(s.sql("SELECT m.member::regrole, m.roleid::regrole FROM pg_auth_members m WHERE m.member::regrole::text LIKE 'postern\\_%' OR m.roleid::regrole::text LIKE 'postern\\_%'"), [{ member: 'postern_monitor', roleid: 'pg_read_all_stats' }]);
 });
 
 test('statements and locks of a binary have an end', () => {
@@ -88,7 +88,9 @@ test('every SECURITY DEFINER function pins its search_path, and runs as one of o
 	assert.ok(all.length > 20);
 	for (const { f, owner, config } of all) {
 		assert.ok((config ?? []).some((c) => /^search_path=pg_catalog, pg_temp$/.test(c)), `${f} does not pin its search_path`);
-		assert.ok(['postern_owner', 'postern_gate', 'postern_tenant', 'postern_operator'].includes(owner), `${f} runs as ${owner}`);
+		assert.ok(['postern_owner', 'postern_gate', 'postern_tenant', 'postern_operator', 'postern_monitor'].includes(owner), `${f} runs as ${owner}`);
+		if (owner === 'postern_monitor') // it sees what every session of the server does: what is asked of it is fixed
+			assert.match(f, /^"server-health"\.(sessions|database_sizes)\(\)$/);
 	}
 });
 
