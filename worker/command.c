@@ -34,16 +34,16 @@ struct member {
 static _Noreturn void become(const struct command *c, pid_t parent, int in, int out, int err)
 {
 	const char *env[ENV_MAX + 4] = { "PATH=" SEARCH, "LC_ALL=C.UTF-8" };
-	char home[512];
+	char home[512], name[64]; /* a copy: getpwnam would write over its own answer to somebody else, and find the first user there is */
 	size_t n = 2;
 	struct passwd *user = NULL;
 
-	if (c->user && !(user = getpwnam(c->user))) {
+	if (c->user && ((size_t)snprintf(name, sizeof name, "%s", c->user) >= sizeof name || !(user = getpwnam(name)))) {
 		dprintf(err, "there is no Unix user %s\n", c->user);
 		_exit(NOT_STARTED);
 	}
 	if (user && user->pw_uid != geteuid() &&
-	    (initgroups(c->user, user->pw_gid) != 0 || setgid(user->pw_gid) != 0 || setuid(user->pw_uid) != 0)) {
+	    (initgroups(name, user->pw_gid) != 0 || setgid(user->pw_gid) != 0 || setuid(user->pw_uid) != 0)) {
 		dprintf(err, "cannot become user %s: %s\n", c->user, strerror(errno));
 		_exit(NOT_STARTED);
 	}
