@@ -107,6 +107,10 @@ static const struct setting settings[] = {
 	  "Folder that new accounts' homes are in", AT(home_dir) },
 	{ "mail_dir", PATH, "", 0, 0, "/var/vmail",
 	  "Folder that mail is kept in, as Dovecot's sql.conf.ext says", AT(mail_dir) },
+	{ "cron_dir", PATH, "", 0, 0, "/var/spool/cron/crontabs",
+	  "Folder of users' crontabs, as Debian's cron has it", AT(cron_dir) },
+	{ "cron_results_dir", PATH, "", 0, 0, "/var/spool/postern",
+	  "Folder that runs of cron jobs leave their results in, a folder for each user, until posternd collects them", AT(cron_results_dir) },
 	{ "databases_postgresql_dsn", DSN, "", 0, 0, "",
 	  "How posternd reaches the PostgreSQL server of accounts' databases, with its user, who needs CREATEDB and CREATEROLE (a "
 	  "password belongs into its passfile); left out: no such databases", AT(databases_postgresql_dsn) },

@@ -47,6 +47,8 @@ struct config {
 	char *unix_users;        /* "adopt" (default), "create", "none" */
 	char *home_dir;          /* of new accounts, default /home */
 	char *mail_dir;          /* mailboxes' folders, default /var/vmail */
+	char *cron_dir;          /* users' crontabs, default /var/spool/cron/crontabs */
+	char *cron_results_dir;  /* default /var/spool/postern */
 	char *databases_postgresql_dsn; /* administrator's, of accounts' databases; "": none there */
 	char *mariadb_command;   /* the same for MariaDB: a client that is logged in */
 	bool domain_websites;    /* a domain gets a website unless it says otherwise, default on */

@@ -1,11 +1,15 @@
 /* timestamp.c: the proleptic Gregorian calendar in arithmetic; the C library is asked about the time zone only. */
 #include "timestamp.h"
 
+#include <ctype.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define US INT64_C(1000000)
 #define DAY_S INT64_C(86400)
@@ -126,6 +130,27 @@ bool timestamp_end_of_day(const char *date, int64_t *us)
 		return false;
 	*us = end * US;
 	return true;
+}
+
+const char *timestamp_zone(char out[TIMESTAMP_ZONE_MAX])
+{
+	static const char folder[] = "/zoneinfo/";
+	const char *name = getenv("TZ"), *at;
+	char link[PATH_MAX];
+	ssize_t len;
+
+	if (!name && (len = readlink("/etc/localtime", link, sizeof link - 1)) > 0) {
+		link[len] = '\0';
+		name = link;
+	}
+	if (name && *name == ':')
+		name++;
+	if (name && (at = strstr(name, folder)))
+		name = at + strlen(folder);
+	if (!name || !isalpha((unsigned char)*name) || strlen(name) >= TIMESTAMP_ZONE_MAX)
+		name = "UTC";
+	snprintf(out, TIMESTAMP_ZONE_MAX, "%s", name);
+	return out;
 }
 
 /* printf costs more than all the rest of a row: every row has two of these. */

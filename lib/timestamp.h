@@ -21,6 +21,11 @@ bool timestamp_end_of_day(const char *date, int64_t *us);
 /* "2026-06-12T00:00:00+00:00"; fractions (6 digits) only when they are not zero. Returns its end, the NUL. */
 char *timestamp_format(int64_t us, char out[TIMESTAMP_TEXT_MAX]);
 
+/* The name of this machine's time zone, such as "Europe/Berlin", as the C library finds it: $TZ, else what /etc/localtime links to;
+ * "UTC" where neither has a name. */
+#define TIMESTAMP_ZONE_MAX 64
+const char *timestamp_zone(char out[TIMESTAMP_ZONE_MAX]);
+
 /* Microseconds since 1970 by this machine's clock: for logs and answers, never for judging. */
 int64_t timestamp_now(void);
 #endif

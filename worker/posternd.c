@@ -23,6 +23,7 @@
 
 #include "acme.h"
 #include "action.h"
+#include "cron.h"
 #include "db.h"
 #include "input.h"
 #include "json.h"
@@ -35,7 +36,7 @@
 #include "watch.h"
 
 enum {
-	TASKS_MAX = 64, LEASE_S = 60, BEAT_S = 15, POLL_S = 2, HOUSE_S = 60, SEQUENCE_MAX = 2000,
+	TASKS_MAX = 64, LEASE_S = 60, BEAT_S = 15, POLL_S = 2, HOUSE_S = 60, CRON_S = 2, SEQUENCE_MAX = 2000,
 	SEQUENCE_SLOW_MS = 1000, SEQUENCE_FAST_MS = 100, TELL_MS = 500, PAUSE_MIN_S = 5, PAUSE_MAX_S = 3600, KINDS_MAX = 256
 };
 #define SECOND ((int64_t)1000000)
@@ -48,6 +49,7 @@ static const char help[] =
 	"  --check-config    read the settings, say what is wrong, and end\n"
 	"  --kinds           the kinds of jobs whose actions come with Postern\n"
 	"  --describe        what each of them does, may take, and is told\n"
+	"  --cron-run RESULT COMMAND   what crontabs call: runs the command, leaves in that file how it went\n"
 	"  --version, --help\n";
 
 static const struct db_stmt take = { "take", "SELECT * FROM work.take($1::text, $2::int, $3::text[], $4::int)", 4, 5 };
@@ -72,7 +74,7 @@ struct worker {
 	struct task tasks[TASKS_MAX];
 	size_t room;                /* tasks that may run at once */
 	bool ending, recovered;
-	int64_t listen_us, take_us, beat_us, house_us, sequence_us, settle_us; /* when each is due next */
+	int64_t listen_us, take_us, beat_us, house_us, cron_us, sequence_us, settle_us; /* when each is due next */
 };
 
 static bool ran(struct worker *w, const struct db_stmt *stmt, const struct db_value *values, PGresult **result)
@@ -400,6 +402,8 @@ static void keep_house(struct worker *w, int64_t now)
 		if (!(w->recovered = ran_quietly(w, &recover, recovery)))
 			return;
 	}
+	if (now >= w->cron_us)
+		w->cron_us = cron_collect(&w->config, w->db, w->arena) ? now : now + CRON_S * SECOND;
 	if (now < w->house_us)
 		return;
 	w->house_us = now + HOUSE_S * SECOND;
@@ -564,6 +568,8 @@ int main(int argc, char **argv)
 		return action_main(kind);
 	if (strcmp(program_invocation_short_name, ACME_HOOK) == 0)
 		return acme_hook(argc, argv);
+	if (argc == 4 && strcmp(argv[1], "--cron-run") == 0)
+		return cron_run(argv[2], argv[3]);
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (option) {
 		case 'c': w.config_path = optarg; break;

@@ -94,6 +94,7 @@ BEGIN
 	PERFORM websites.follow(c, w.id) FROM postern.websites w WHERE w.account_id = o::bigint;
 	UPDATE postern.accounts a SET job_id = gate.work(c, a.id, 'account.suspend', 'accounts', o) WHERE a.id = o::bigint AND a.managed;
 	PERFORM databases.account_changed(c, o::bigint);
+	PERFORM cron.follow(c, o::bigint);
 	RETURN ROW(o, NULL)::postern.done;
 END $$;
 CREATE FUNCTION accounts.unsuspend(c postern.caller, o text, b jsonb) RETURNS postern.done
@@ -103,6 +104,7 @@ BEGIN
 	PERFORM websites.follow(c, w.id) FROM postern.websites w WHERE w.account_id = o::bigint;
 	UPDATE postern.accounts a SET job_id = gate.work(c, a.id, 'account.unsuspend', 'accounts', o) WHERE a.id = o::bigint AND a.managed;
 	PERFORM databases.account_changed(c, o::bigint);
+	PERFORM cron.follow(c, o::bigint);
 	RETURN ROW(o, NULL)::postern.done;
 END $$;
 
@@ -113,10 +115,11 @@ DECLARE
 	v_id bigint := j.object_id::bigint;
 	v_websites bigint := (SELECT count(*) FROM postern.websites WHERE account_id = v_id);
 	v_databases bigint := (SELECT count(*) FROM postern.databases WHERE account_id = v_id);
+	v_cron bigint := (SELECT count(*) FROM postern.cron WHERE account_id = v_id);
 BEGIN
-	IF j.kind = 'account.delete' AND v_websites + v_databases > 0 THEN
+	IF j.kind = 'account.delete' AND v_websites + v_databases + v_cron > 0 THEN
 		RAISE EXCEPTION '% could not be removed; see their last_error, delete them, then retry this job',
-			gate.counted('{websites, databases}', ARRAY[v_websites, v_databases]);
+			gate.counted('{websites, databases, cron jobs}', ARRAY[v_websites, v_databases, v_cron]);
 	END IF;
 	RETURN (SELECT jsonb_build_object('username', a.username, 'home', a.home, 'purge', coalesce((j.input ->> 'purge')::boolean, false))
 		FROM postern.accounts a WHERE a.id = v_id AND (a.managed OR j.kind = 'account.delete'));
@@ -152,17 +155,19 @@ DECLARE
 	v_forwarders bigint := (SELECT count(*) FROM postern.forwarders WHERE account_id = v_id);
 	v_databases bigint := (SELECT count(*) FROM postern.databases WHERE account_id = v_id);
 	v_backups bigint := (SELECT count(*) FROM postern.backups WHERE account_id = v_id);
+	v_cron bigint := (SELECT count(*) FROM postern.cron WHERE account_id = v_id);
 	v_users bigint := (SELECT count(*) FROM postern.users WHERE account_id = v_id);
 	v_tokens bigint := (SELECT count(*) FROM postern.tokens WHERE account_id = v_id);
 BEGIN
-	IF v_domains + v_mailboxes + v_forwarders + v_databases + v_backups + v_users + v_tokens > 0 AND NOT coalesce((b ->> 'cascade')::boolean, false) THEN
+	IF v_domains + v_mailboxes + v_forwarders + v_databases + v_backups + v_cron + v_users + v_tokens > 0 AND NOT coalesce((b ->> 'cascade')::boolean, false) THEN
 		PERFORM gate.fail(409, format('the account still owns %s; delete them first or use cascade=true', gate.counted(
-			'{domains, mailboxes, forwarders, databases, backups, users, tokens}', ARRAY[v_domains, v_mailboxes, v_forwarders, v_databases, v_backups, v_users, v_tokens])), jsonb_strip_nulls(jsonb_build_object(
+			'{domains, mailboxes, forwarders, databases, backups, cron jobs, users, tokens}', ARRAY[v_domains, v_mailboxes, v_forwarders, v_databases, v_backups, v_cron, v_users, v_tokens])), jsonb_strip_nulls(jsonb_build_object(
 			'domains', gate.some_of(ARRAY(SELECT domain FROM postern.domains WHERE account_id = v_id ORDER BY 1 LIMIT 20), v_domains),
 			'mailboxes', gate.some_of(ARRAY(SELECT address FROM postern.mailboxes WHERE account_id = v_id ORDER BY 1 LIMIT 20), v_mailboxes),
 			'forwarders', gate.some_of(ARRAY(SELECT address FROM postern.forwarders WHERE account_id = v_id ORDER BY 1 LIMIT 20), v_forwarders),
 			'databases', gate.some_of(ARRAY(SELECT name FROM postern.databases WHERE account_id = v_id ORDER BY 1 LIMIT 20), v_databases),
 			'backups', gate.some_of(ARRAY(SELECT id::text FROM postern.backups WHERE account_id = v_id ORDER BY id LIMIT 20), v_backups),
+			'cron', gate.some_of(ARRAY(SELECT coalesce(name, command) FROM postern.cron WHERE account_id = v_id ORDER BY id LIMIT 20), v_cron),
 			'users', gate.some_of(ARRAY(SELECT username FROM postern.users WHERE account_id = v_id ORDER BY 1 LIMIT 20), v_users),
 			'tokens', gate.some_of(ARRAY(SELECT name FROM postern.tokens WHERE account_id = v_id ORDER BY 1 LIMIT 20), v_tokens))));
 	END IF;
@@ -175,7 +180,8 @@ BEGIN
 	PERFORM ssl.remove(c, s.id) FROM postern.certificates s WHERE s.account_id = v_id ORDER BY s.id;
 	PERFORM databases.remove(c, d.id) FROM postern.databases d WHERE d.account_id = v_id ORDER BY d.id;
 	PERFORM backups.remove(c, x) FROM postern.backups x WHERE x.account_id = v_id AND x.status <> 'deleting' ORDER BY x.id;
-	IF v_databases + v_backups = 0 AND NOT EXISTS (SELECT FROM postern.websites w WHERE w.account_id = v_id)
+	PERFORM cron.follow(c, v_id, true);
+	IF v_databases + v_backups + v_cron = 0 AND NOT EXISTS (SELECT FROM postern.websites w WHERE w.account_id = v_id)
 	   AND NOT EXISTS (SELECT FROM postern.certificates s WHERE s.account_id = v_id)
 	   AND NOT (SELECT a.managed FROM postern.accounts a WHERE a.id = v_id) THEN
 		PERFORM accounts.forget(v_id); -- nothing on the machine is ours
@@ -191,6 +197,7 @@ END $$;
 CREATE FUNCTION accounts.forget(p_id bigint) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
+	DELETE FROM postern.cron WHERE account_id = p_id;
 	DELETE FROM postern.certificates WHERE account_id = p_id;
 	DELETE FROM postern.websites WHERE account_id = p_id;
 	DELETE FROM postern.account_ports WHERE account_id = p_id;

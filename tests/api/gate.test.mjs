@@ -26,6 +26,7 @@ const objects = {
 	audit: async () => s.sql(`SELECT id FROM postern.audit WHERE account_id = ${own.account.id} LIMIT 1`)[0].id,
 	backups: async () => s.psql(`INSERT INTO postern.backups (account_id, kind, status, parts) -- posternd's part
 		VALUES (${own.account.id}, 'files', 'active', '[{"part": "files"}]') RETURNING id`),
+	cron: async () => (await made('cron', { schedule: '@daily', command: 'true', account: own.username })).id,
 	databases: async (op) => (await made('databases', { name: op.operation_id, engine: 'postgresql', account: own.username })).id,
 	domains: async () => (await made('domains', { domain: `${s.unique('d')}.example`, account: own.username, type: 'addon' })).id,
 	events: async () => {
@@ -52,6 +53,7 @@ const objects = {
 };
 // What must have been done to the object before.
 const state = {
+	enableCronJob: 'disable',
 	unsuspendAccount: 'suspend', unsuspendDatabase: 'suspend', unsuspendDomain: 'suspend', unsuspendForwarder: 'suspend', unsuspendMailbox: 'suspend', unsuspendUser: 'suspend',
 	unsuspendWebsite: 'suspend',
 	deleteToken: 'revoke',
@@ -59,6 +61,7 @@ const state = {
 const bodies = {
 	createAccount: () => ({ username: s.unique('new') }), changeAccount: () => ({ name: 'Renamed' }), replaceAccount: () => ({ name: 'Replaced' }),
 	createBackup: () => ({ kind: 'files' }), restoreBackup: () => ({ what: 'files' }),
+	createCronJob: () => ({ schedule: '@daily', command: 'true' }), changeCronJob: () => ({ name: 'changed' }),
 	createDatabase: () => ({ name: s.unique('n'), engine: 'postgresql' }), changeDatabase: () => ({ charset: 'UTF8' }),
 	deleteDatabase: () => ({ confirm: `${own.username}_deleteDatabase` }), rotateDatabasePassword: () => ({ password: 'correct horse' }),
 	createDomain: () => ({ domain: `${s.unique('n')}.example`, type: 'addon' }), changeDomain: () => ({ mail_enabled: false }),
@@ -76,7 +79,7 @@ const bodies = {
 	createUser: () => ({ username: s.unique('nu') }), changeUser: () => ({ email: 'a@example.org' }), replaceUser: () => ({ email: 'b@example.org', account: own.username }),
 };
 const bodiless = ['Account', 'Database', 'Domain', 'Forwarder', 'Mailbox', 'User', 'Website'].flatMap((one) => [`suspend${one}`, `unsuspend${one}`])
-	.concat('cancelJob', 'reloadService', 'renewCertificate', 'restartService', 'retryJob', 'revokeToken', 'startService', 'stopService', 'verifyBackup');
+	.concat('cancelJob', 'disableCronJob', 'enableCronJob', 'runCronJob', 'reloadService', 'renewCertificate', 'restartService', 'retryJob', 'revokeToken', 'startService', 'stopService', 'verifyBackup');
 
 // A path such as ".json" exists in the bare spelling only.
 const bare = (op) => op.path.startsWith('.');
@@ -100,7 +103,7 @@ function trail(answers) {
 }
 
 // All that a request could have changed, but for the trail and the counts.
-const fingerprint = () => s.sql(['accounts', 'users', 'roles', 'tokens', 'keys', 'domains', 'domain_names', 'certificates', 'mailboxes', 'forwarders', 'databases', 'database_names', 'backups', 'services', 'events', 'jobs', 'kept_answers']
+const fingerprint = () => s.sql(['accounts', 'users', 'roles', 'tokens', 'keys', 'domains', 'domain_names', 'certificates', 'mailboxes', 'forwarders', 'databases', 'database_names', 'backups', 'cron', 'services', 'events', 'jobs', 'kept_answers']
 	.map((t) => `SELECT '${t}' AS t, count(*), md5(string_agg(x::text, ';' ORDER BY x::text)) FROM postern.${t} x`).join(' UNION ALL '));
 
 before(async () => {

@@ -32,6 +32,8 @@ before(async () => {
 		SELECT account_id, id, CASE WHEN id % 100 = 0 THEN 'acme' ELSE 'upload' END, ARRAY[domain], 'error' FROM postern.domains WHERE id % 50 = 0;
 		INSERT INTO postern.databases (account_id, engine, name, username, charset, verifier, size_bytes)
 		SELECT ${accounts[0].id}, 'postgresql', 'l_' || i, 'l_' || i, 'UTF8', 'x', i / 2 FROM generate_series(1, 9) i;
+		INSERT INTO postern.cron (account_id, name, schedule, command, time_zone)
+		SELECT ${accounts[0].id}, 'c' || i / 2, '@daily', 'true', 'UTC' FROM generate_series(1, 9) i;
 		INSERT INTO postern.backups (account_id, kind, status, parts, finished_at)
 		SELECT ${accounts[0].id}, CASE WHEN i % 2 = 0 THEN 'full' ELSE 'mail' END, 'active', '[]', now() FROM generate_series(1, 9) i;
 		INSERT INTO postern.services (kind, name, state, enabled) SELECT 'system', 's' || i, CASE WHEN i % 2 = 0 THEN 'active' ELSE 'failed' END, i % 3 = 0 FROM generate_series(1, 9) i;

@@ -120,7 +120,11 @@ test('a dry run of every write checks everything, answers 200 and changes nothin
 	await post(`/api/websites/${still.domain}/suspend`);
 	const secured = (await post('/api/ssl', { domain: site.domain })).json;
 	s.psql(`UPDATE postern.jobs SET status = 'failed' WHERE id = '${secured.job_id}'`);
+	const timed = (await post('/api/cron', { schedule: '@daily', command: 'true', account: tenant.username })).json;
+	const idle = (await post('/api/cron', { schedule: '@daily', command: 'true', enabled: false, account: tenant.username })).json;
 	const good = {
+		createCronJob: { body: { schedule: '@daily', command: 'true', account: tenant.username } }, changeCronJob: { id: timed.id, body: { name: 'dry' } }, deleteCronJob: { id: timed.id },
+		enableCronJob: { id: idle.id }, disableCronJob: { id: timed.id }, runCronJob: { id: timed.id },
 		createCertificate: { body: { domain: bare.domain } }, changeCertificate: { id: site.domain, body: { auto_renew: false } }, renewCertificate: { id: secured.id },
 		deleteCertificate: { id: secured.id },
 		createWebsite: { body: { domain: bare.domain } }, replaceWebsite: { id: site.domain, body: { runtime: 'static' } }, changeWebsite: { id: site.domain, body: { https_redirect: true } },

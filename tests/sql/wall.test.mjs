@@ -36,8 +36,8 @@ test('a binary may execute its own functions and the gate\'s five, and nothing e
 			...(exporting().includes(name) ? [`${name}.export`] : []), `${name}.outcome`, `${name}.serve`, `${name}.write`, 'gate.alive', 'gate.compatible_from', 'gate.keep', 'gate.record', 'gate.settle'].sort(), name);
 });
 
-test('the worker may take jobs and say how they go, seal the trail, keep house, and nothing else', () => {
-	assert.deepEqual(executable('postern_worker'), ['gate.compatible_from', 'gate.settle',
+test('the worker may take jobs and say how they go, seal the trail, keep house, say how cron jobs ran, and nothing else', () => {
+	assert.deepEqual(executable('postern_worker'), ['cron.note_run', 'cron.tick', 'gate.compatible_from', 'gate.settle',
 		...['add', 'add_checkpoint', 'drop_months', 'last', 'read_checkpoints', 'unsealed'].map((f) => `seals.${f}`),
 		...['beat', 'finish', 'keep_house', 'recover', 'seen', 'sequence', 'step', 'take'].map((f) => `work.${f}`)]);
 });
