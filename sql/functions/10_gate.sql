@@ -620,18 +620,27 @@ END $$;
 CREATE FUNCTION gate.may_admin(c postern.caller) RETURNS boolean
 LANGUAGE sql IMMUTABLE AS $$ SELECT c.rank = 3 AND c.account_id = 0 $$;
 
--- What a caller may do now, by the verdict of every request: the operations and their scopes.
+-- What a caller may do now, by the verdict of every request: the operations, and the scopes that any of them takes.
 CREATE FUNCTION gate.permissions(c postern.caller, OUT scopes jsonb, OUT operations jsonb)
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$ -- whose plans are kept
 DECLARE
 	v_now timestamptz := postern.clock();
 	b gate.bearer;
 BEGIN
 	SELECT * INTO b FROM gate.bearer x WHERE x.key_id = c.key_id;
-	SELECT coalesce(jsonb_agg(s.scope ORDER BY s.scope), '[]') INTO scopes FROM postern.scopes s
-	WHERE c.kind = 'system' OR b.token_id IS NOT NULL AND gate.judge(b, v_now, c.ip, false, s.scope, s.no_wild, s.rank, false, true) IS NULL;
-	SELECT coalesce(jsonb_agg(o.operation ORDER BY o.operation), '[]') INTO operations FROM postern.operations o
-	WHERE c.kind = 'system' OR b.token_id IS NOT NULL AND gate.judge(b, v_now, c.ip, false, o.scope, o.no_wild, o.rank, false, o.own) IS NULL;
+	IF NOT FOUND AND c.kind <> 'system' THEN
+		RETURN;
+	END IF;
+	WITH may AS MATERIALIZED (
+		SELECT o.operation, o.scope FROM postern.operations o
+		WHERE c.kind = 'system' OR gate.judge(b, v_now, c.ip, false, o.scope, o.no_wild, o.rank, false, o.own) IS NULL
+	), more AS ( -- what SQL asks for besides
+		SELECT s.scope FROM postern.scopes s WHERE NOT EXISTS (SELECT FROM postern.operations o WHERE o.scope = s.scope)
+		AND (c.kind = 'system' OR gate.judge(b, v_now, c.ip, false, s.scope, s.no_wild, s.rank, false, false) IS NULL)
+	)
+	SELECT (SELECT coalesce(jsonb_agg(x.scope ORDER BY x.scope), '[]') FROM (SELECT scope FROM may UNION SELECT scope FROM more) x),
+		(SELECT coalesce(jsonb_agg(m.operation ORDER BY m.operation), '[]') FROM may m)
+	INTO scopes, operations;
 END $$;
 
 RESET ROLE;
