@@ -26,7 +26,10 @@ static void man(FILE *out)
 	      "Unknown names and values out of bounds are errors.\n"
 	      ".PP\nThe environment goes over the file: the setting\n.B dsn\nas\n.BR POSTERN_DSN .\n"
 	      ".B POSTERN_CONFIG\nnames another file.\n"
-	      ".PP\nEndpoints read it once: restart them after a change.\n"
+	      ".PP\nPrograms read it once: restart them after a change.\n"
+	      "Settings that are marked so may also be changed while programs run, over the API or with\n.BR postern\\ settings ;\n"
+	      "what was set so is kept in the database, goes over the file, and is obeyed from the next request on.\n"
+	      "The environment goes over both.\n"
 	      ".SH SETTINGS\n", out);
 	for (size_t i = 0; config_describe(i, &s); i++) {
 		man_entry(out, s.name, NULL, s.about, "");
@@ -35,9 +38,23 @@ static void man(FILE *out)
 		fputs(*s.preset ? ".\nDefault: \\fB" : ".\n", out);
 		man_text(out, s.preset);
 		fputs(*s.preset ? "\\fR.\n" : "", out);
+		fputs(s.fixed ? "" : "May change while programs run.\n", out);
 	}
 	fputs(".SH FILES\n.TP\n.I /etc/postern/postern.conf\nMode 0640, root and the group postern: it may hold a password.\n"
 	      ".SH SEE ALSO\n.BR postern (1),\n.BR postern\\-endpoint (8)\n", out);
+}
+
+/* With what the database holds, where it can be asked. */
+static int show(struct cli *cli)
+{
+	struct local *local = cli_local(cli);
+	const struct config *config = &cli->config;
+	struct db_error error;
+
+	if (local && local_settings(local, &config, &error) != DB_OK)
+		cli_error(CLI_UNREACHABLE, "the database cannot be asked what it holds of the settings; these are the file's");
+	config_print(config, stdout);
+	return CLI_OK;
 }
 
 static int run(struct cli *cli, int argc, char **argv)
@@ -61,7 +78,7 @@ static int run(struct cli *cli, int argc, char **argv)
 	if (!cli_config(cli))
 		return CLI_FAILED;
 	if (values[0])
-		config_print(&cli->config, stdout);
+		return show(cli);
 	else
 		cli_note(cli, "The settings are in order.");
 	return CLI_OK;

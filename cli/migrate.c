@@ -360,6 +360,26 @@ static int replace_functions(struct migration *m)
 	return rc == CLI_OK ? commit(m, step) : rc;
 }
 
+/* What programs know of their resources and the database does not. */
+static int teach(struct migration *m)
+{
+	size_t n;
+	const struct resource *const *all = resources(&n);
+	int rc = CLI_OK;
+
+	for (size_t i = 0; i < n && rc == CLI_OK; i++) {
+		struct json_object *told = all[i]->knows ? all[i]->knows(&m->cli->config) : NULL;
+		const char *text = told ? json_object_to_json_string_ext(told, JSON_C_TO_STRING_PLAIN) : NULL;
+		char sql[128];
+
+		snprintf(sql, sizeof sql, "SELECT \"%s\".learn($1::jsonb, true)", all[i]->name);
+		if (told)
+			rc = change(m, sql, 1, &text);
+		json_object_put(told);
+	}
+	return rc;
+}
+
 static int apply(struct migration *m)
 {
 	bool done = false;
@@ -369,6 +389,8 @@ static int apply(struct migration *m)
 		rc = migrate_next(m, &done);
 	if (rc == CLI_OK)
 		rc = replace_functions(m);
+	if (rc == CLI_OK)
+		rc = teach(m);
 	if (rc == CLI_OK && !m->steps)
 		puts("nothing to do");
 	return rc;

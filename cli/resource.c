@@ -1,6 +1,7 @@
 /* resource.c: `postern <resource> <verb> …`: words become a route, parameters and a body. */
 #include "cli.h"
 #include "help.h"
+#include "json.h"
 #include "request.h"
 #include "secret.h"
 #include "show.h"
@@ -99,6 +100,15 @@ static struct json_object *typed_value(const struct field *f, const char *text)
 		if (!strcmp(text, "true") || !strcmp(text, "false"))
 			return json_object_new_boolean(*text == 't');
 		break;
+	case F_JSON: { /* JSON, or else a text */
+		const char *why;
+		size_t at;
+		struct json_object *value = json_parse(text, strlen(text), &why, &at);
+
+		if (value)
+			return value;
+		break;
+	}
 	case F_CIDR_LIST:
 	case F_SCOPE_LIST:
 	case F_UUID_LIST:

@@ -56,8 +56,11 @@ const char *route_verb(const struct route *route)
 	case DO_CREATE: return "create";
 	case DO_PATCH:  return "update";
 	case DO_DELETE: return "delete";
-	case DO_ACTION:
-	case DO_CALL:   return "run";
+	case DO_CALL:
+		if (route->method == M_PATCH) /* of several objects */
+			return "update";
+		return route->method == M_PUT ? NULL : "run";
+	case DO_ACTION: return "run";
 	case DO_EXPORT: return "export";
 	case DO_REPLACE:
 	case DO_NOTHING:

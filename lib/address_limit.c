@@ -14,18 +14,15 @@ struct count { char bucket[ADDRESS_TEXT_MAX]; int64_t begin_us; int used; };
 
 struct address_limit {
 	pthread_mutex_t lock;
-	int per_minute;
 	struct count count[SETS][WAYS];
 };
 
-struct address_limit *address_limit_new(int per_minute)
+struct address_limit *address_limit_new(void)
 {
 	struct address_limit *limit = calloc(1, sizeof *limit);
 
-	if (limit) {
-		limit->per_minute = per_minute;
+	if (limit)
 		pthread_mutex_init(&limit->lock, NULL);
-	}
 	return limit;
 }
 
@@ -45,7 +42,7 @@ static unsigned hash(const char *text)
 	return h;
 }
 
-bool address_limit_pass(struct address_limit *limit, const char *address, int64_t now_us, int64_t *reset_at_us)
+bool address_limit_pass(struct address_limit *limit, int per_minute, const char *address, int64_t now_us, int64_t *reset_at_us)
 {
 	char bucket[ADDRESS_TEXT_MAX];
 	struct count *set, *mine;
@@ -68,7 +65,7 @@ bool address_limit_pass(struct address_limit *limit, const char *address, int64_
 		mine->begin_us = now_us;
 		mine->used = 0;
 	}
-	pass = mine->used < limit->per_minute;
+	pass = mine->used < per_minute;
 	if (pass)
 		mine->used++;
 	*reset_at_us = mine->begin_us + WINDOW_US;

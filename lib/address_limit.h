@@ -10,9 +10,9 @@
 
 struct address_limit;
 
-struct address_limit *address_limit_new(int per_minute); /* NULL when out of memory */
+struct address_limit *address_limit_new(void); /* NULL when out of memory */
 void address_limit_free(struct address_limit *);
 
 /* Count one unknown token from `address`. False when it is over the limit; *reset_at_us is the end of its window. */
-bool address_limit_pass(struct address_limit *, const char *address, int64_t now_us, int64_t *reset_at_us);
+bool address_limit_pass(struct address_limit *, int per_minute, const char *address, int64_t now_us, int64_t *reset_at_us);
 #endif

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct config;
 struct json_object;
 struct request;
 
@@ -39,7 +40,7 @@ enum field_type {
 	F_EMAIL_LIST,/* list of addresses, hosts as A-labels, at most max (0: 100) */
 	F_HOSTNAME_LIST, /* stored as A-labels, at most max (0: 100) */
 	F_PORT_LIST, /* numbers from 1 to 65535, at most max (0: 100) */
-	F_JSON       /* output only: a JSON value as PostgreSQL made it */
+	F_JSON       /* a JSON value: shown as PostgreSQL made it; what is given, prepare or SQL must judge */
 };
 
 enum field_flag {
@@ -147,6 +148,9 @@ struct resource {
 	bool cursor_only;          /* no pages, no total */
 	bool feed;                 /* it grows at its end: next_cursor is given there too, for what is to come */
 	const char *key;           /* a unique field that /{id} takes too, or NULL */
+	/* What this program knows and the database does not: handed to the schema's learn(jsonb, boolean) by each new connection
+	 * (false), and by `postern migrate`, whose list is the whole one (true). May be NULL. */
+	struct json_object *(*knows)(const struct config *);
 	const char *scope_too;     /* a further scope that its SQL asks administrators for, or NULL */
 };
 
@@ -163,7 +167,9 @@ extern const struct resource *const __stop_postern_resources[];
 int request_fail(struct request *, int code, const char *field, const char *message);
 /* Show `value` once in the answer's object as `name`; wiped afterwards; never logged, audited or kept. */
 int request_show_once(struct request *, const char *name, const char *value);
-/* Settings and peppers of this program. */
+/* The {id} of its path, as it was sent; or NULL. */
+const char *request_object(const struct request *);
+/* The settings in force, and the peppers of this program. */
 const struct config *request_config(const struct request *);
 const struct peppers *request_peppers(const struct request *);
 #endif

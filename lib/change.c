@@ -133,7 +133,7 @@ void gate_write(struct gate *gate, struct request *r, int status, struct verdict
 	bool keeps = r->idempotency_key && !r->query.dry_run;
 	PGresult *result = NULL;
 	struct db_value values[] = {
-		db_text(r->key_id), gate_digests(r), db_text(*r->address ? r->address : NULL), db_bool(a, r->insecure), db_text(route->scope),
+		db_text(r->key_id), gate_digests(r), db_text(*r->address ? r->address : NULL), db_bool(a, r->insecure && r->config->require_https), db_text(route->scope),
 		db_bool(a, route->flags & R_NO_WILD), db_int4(a, route->role), db_bool(a, r->admin_path), db_bool(a, route->flags & R_OWN),
 		db_text(route->call), db_text(r->id), db_text(body_text(r)), versions(r), db_bool(a, r->query.dry_run), db_int4(a, status),
 		db_text_array(a, r->secrets, r->secret_count), db_text(r->request_id), db_text(r->method_name), db_text(r->uri),

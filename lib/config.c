@@ -33,9 +33,15 @@ struct setting {
 	const char *preset;
 	const char *about;
 	size_t offset;
+	const char *fixed; /* why the API cannot change it; LIVE(): it can; NULL, as a row that says nothing has it: see fixed_by() */
 };
 
-#define AT(member) offsetof(struct config, member)
+#define CHANGES ""
+#define AT(member) offsetof(struct config, member), NULL
+#define LIVE(member) offsetof(struct config, member), CHANGES
+#define FIXED(member, why) offsetof(struct config, member), why
+#define OF_THE_TRAIL "how the audit trail is sealed and kept is not for those to say whom it watches"
+#define OF_WHAT_STANDS "what stands on this machine was made by it"
 static const struct setting settings[] = {
 	{ "dsn", DSN, "", 0, 0, "dbname=postern",
 	  "How to reach PostgreSQL, without user: each program adds its own role", AT(dsn) },
@@ -50,15 +56,15 @@ static const struct setting settings[] = {
 	{ "socket_dir", PATH, "", 0, 0, "/run/postern",
 	  "Folder of the binaries' sockets", AT(socket_dir) },
 	{ "token_prefix", PREFIX, "", 0, 0, "pst",
-	  "First letters of new tokens; older ones keep theirs", AT(token_prefix) },
+	  "First letters of new tokens; older ones keep theirs", LIVE(token_prefix) },
 	{ "prepare", SWITCH, "", 0, 0, "on",
 	  "Named prepared statements; off behind a pooler in transaction mode", AT(prepare) },
 	{ "require_https", SWITCH, "", 0, 0, "on",
-	  "Refuse tokens over plain HTTP, loopback exempt", AT(require_https) },
+	  "Refuse tokens over plain HTTP, loopback exempt", LIVE(require_https) },
 	{ "open_health", SWITCH, "", 0, 0, "on",
-	  "Answer health without a token, in short", AT(open_health) },
+	  "Answer health without a token, in short", LIVE(open_health) },
 	{ "open_docs", SWITCH, "", 0, 0, "on",
-	  "Show the API description without a token", AT(open_docs) },
+	  "Show the API description without a token", LIVE(open_docs) },
 	{ "threads", NUMBER, "", 1, 256, "32",
 	  "Requests served at once by each binary", AT(threads) },
 	{ "batch_max", NUMBER, "", 1, 64, "32",
@@ -70,39 +76,39 @@ static const struct setting settings[] = {
 	{ "io_timeout_s", NUMBER, "seconds", 1, 600, "10",
 	  "Wait for the web server at most", AT(io_timeout_s) },
 	{ "body_max_bytes", NUMBER, "bytes", 1024, 16777216, "1048576",
-	  "Largest request body", AT(body_max_bytes) },
+	  "Largest request body", FIXED(body_max_bytes, "the web server's own limit goes with it") },
 	{ "export_max", NUMBER, "", 1, 16, "2",
-	  "Exports that a binary writes at once; each holds a thread and a connection to PostgreSQL", AT(export_max) },
+	  "Exports that a binary writes at once; each holds a thread and a connection to PostgreSQL", LIVE(export_max) },
 	{ "unknown_token_limit", NUMBER, "requests per minute", 1, 100000, "20",
-	  "Well-formed but unknown tokens taken from one client address", AT(unknown_token_limit) },
+	  "Well-formed but unknown tokens taken from one client address", LIVE(unknown_token_limit) },
 	{ "log_format", FORMAT, "", 0, 0, "text",
 	  "Form of log lines", AT(log_format) },
 	{ "worker_dir", PATH, "", 0, 0, "/var/lib/postern",
 	  "What posternd keeps on disk: locks of running jobs, its key", AT(worker_dir) },
 	{ "worker_jobs", NUMBER, "", 1, 64, "4",
-	  "Jobs that posternd runs at once", AT(worker_jobs) },
+	  "Jobs that posternd runs at once", LIVE(worker_jobs) },
 	{ "audit_seal_s", NUMBER, "seconds", 1, 3600, "10",
-	  "Seal new rows of the audit trail every", AT(audit_seal_s) },
+	  "Seal new rows of the audit trail every", FIXED(audit_seal_s, OF_THE_TRAIL) },
 	{ "audit_checkpoint_s", NUMBER, "seconds", 1, 86400, "60",
-	  "Sign the trail's seals every", AT(audit_checkpoint_s) },
+	  "Sign the trail's seals every", FIXED(audit_checkpoint_s, OF_THE_TRAIL) },
 	{ "audit_months", NUMBER, "months", 0, 1200, "0",
-	  "Keep sealed months of the audit trail for; 0: for ever", AT(audit_months) },
+	  "Keep sealed months of the audit trail for; 0: for ever", FIXED(audit_months, OF_THE_TRAIL) },
 	{ "audit_public_key", PATH, "", 0, 0, "/etc/postern/audit.pub",
 	  "Public key by which the trail's checkpoints are verified; keep a copy elsewhere", AT(audit_public_key) },
 	{ "audit_checkpoints", PATH, "", 0, 0, "/var/lib/postern/audit-checkpoints",
 	  "File that signed checkpoints are appended to; copy it to where this machine's root does not reach", AT(audit_checkpoints) },
 	{ "job_days", NUMBER, "days", 1, 3650, "90",
-	  "Keep ended jobs for", AT(job_days) },
+	  "Keep ended jobs for", LIVE(job_days) },
 	{ "event_days", NUMBER, "days", 1, 3650, "30",
-	  "Keep events for", AT(event_days) },
+	  "Keep events for", LIVE(event_days) },
 	{ "actions_dir", PATH, "", 0, 0, POSTERN_LIBEXECDIR "/actions",
 	  "Folder of the actions that come with Postern", AT(actions_dir) },
 	{ "local_actions_dir", PATH, "", 0, 0, "/etc/postern/actions",
 	  "Folder of the administrator's own actions, which go before those of the same name", AT(local_actions_dir) },
 	{ "reserved_names", NAMES, "", 0, 0, "",
-	  "Host names that no tenant may claim, such as the panel's own; this machine's name is one of them", AT(reserved_names) },
+	  "Host names that no tenant may claim, such as the panel's own; this machine's name is one of them", LIVE(reserved_names) },
 	{ "unix_users", CHOICE, "adopt create none", 0, 0, "adopt",
-	  "An account's Unix user: adopt (it must exist), create (useradd), none (a folder only, which belongs to posternd)", AT(unix_users) },
+	  "An account's Unix user: adopt (it must exist), create (useradd), none (a folder only, which belongs to posternd)", FIXED(unix_users, OF_WHAT_STANDS) },
 	{ "home_dir", PATH, "", 0, 0, "/home",
 	  "Folder that new accounts' homes are in", AT(home_dir) },
 	{ "mail_dir", PATH, "", 0, 0, "/var/vmail",
@@ -118,9 +124,9 @@ static const struct setting settings[] = {
 	  "The client with which posternd administers the MariaDB server of accounts' databases, such as /usr/bin/mariadb "
 	  "--defaults-file=/etc/postern/mariadb.cnf; left out: no such databases", AT(mariadb_command) },
 	{ "domain_websites", SWITCH, "", 0, 0, "on",
-	  "Create a website with each domain that does not say website: false", AT(domain_websites) },
+	  "Create a website with each domain that does not say website: false", LIVE(domain_websites) },
 	{ "default_web_server", CHOICE, "nginx apache", 0, 0, "nginx",
-	  "Web server of websites that name none", AT(default_web_server) },
+	  "Web server of websites that name none", LIVE(default_web_server) },
 	{ "nginx_sites_dir", PATH, "", 0, 0, "/etc/nginx/postern-sites",
 	  "Folder of the virtual hosts for nginx; its http {} must include all *.conf of it", AT(nginx_sites_dir) },
 	{ "nginx_test", COMMAND, "", 0, 0, "/usr/sbin/nginx -t",
@@ -128,9 +134,9 @@ static const struct setting settings[] = {
 	{ "nginx_reload", COMMAND, "", 0, 0, "/usr/sbin/nginx -s reload",
 	  "Has nginx read its configuration again", AT(nginx_reload) },
 	{ "nginx_listen", LISTEN, "", 0, 0, "*:80 [::]:80",
-	  "Where nginx serves virtual hosts over plain HTTP", AT(nginx_listen) },
+	  "Where nginx serves virtual hosts over plain HTTP", FIXED(nginx_listen, OF_WHAT_STANDS) },
 	{ "nginx_listen_tls", LISTEN, "", 0, 0, "*:443 [::]:443",
-	  "Where nginx serves virtual hosts over TLS", AT(nginx_listen_tls) },
+	  "Where nginx serves virtual hosts over TLS", FIXED(nginx_listen_tls, OF_WHAT_STANDS) },
 	{ "apache_sites_dir", PATH, "", 0, 0, "/etc/apache2/postern-sites",
 	  "Folder of the virtual hosts for Apache, which must include all *.conf of it", AT(apache_sites_dir) },
 	{ "apache_test", COMMAND, "", 0, 0, "/usr/sbin/apache2ctl configtest",
@@ -138,9 +144,9 @@ static const struct setting settings[] = {
 	{ "apache_reload", COMMAND, "", 0, 0, "/usr/sbin/apache2ctl graceful",
 	  "Has Apache read its configuration again", AT(apache_reload) },
 	{ "apache_listen", LISTEN, "", 0, 0, "*:80",
-	  "Where Apache serves virtual hosts over plain HTTP", AT(apache_listen) },
+	  "Where Apache serves virtual hosts over plain HTTP", FIXED(apache_listen, OF_WHAT_STANDS) },
 	{ "apache_listen_tls", LISTEN, "", 0, 0, "*:443",
-	  "Where Apache serves virtual hosts over TLS", AT(apache_listen_tls) },
+	  "Where Apache serves virtual hosts over TLS", FIXED(apache_listen_tls, OF_WHAT_STANDS) },
 	{ "php_socket", PATH, "", 0, 0, "/run/php/php%v-fpm-%u.sock",
 	  "PHP-FPM's socket for an account; %v is the version of PHP, %u the Unix user", AT(php_socket) },
 	{ "acme_webroot", PATH, "", 0, 0, "/var/www/postern-acme",
@@ -148,9 +154,9 @@ static const struct setting settings[] = {
 	{ "ssl_dir", PATH, "", 0, 0, "/etc/postern/ssl",
 	  "Folder of certificates: <domain>/fullchain.pem and <domain>/privkey.pem", AT(ssl_dir) },
 	{ "acme_directory", WEB, "", 0, 0, "https://acme-v02.api.letsencrypt.org/directory",
-	  "Certificate authority: the address of its ACME directory", AT(acme_directory) },
+	  "Certificate authority: the address of its ACME directory", LIVE(acme_directory) },
 	{ "acme_email", EMAIL, "", 0, 0, "",
-	  "Where the certificate authority reaches the administrator; left out: it is given none", AT(acme_email) },
+	  "Where the certificate authority reaches the administrator; left out: it is given none", LIVE(acme_email) },
 	{ "acme_command", COMMAND, "", 0, 0, "/usr/bin/uacme",
 	  "The ACME client, uacme", AT(acme_command) },
 	{ "worker_public", PATH, "", 0, 0, "/etc/postern/worker.pem",
@@ -173,12 +179,12 @@ static const struct setting settings[] = {
 	  "The password that the repository is encrypted with, made with it; keep a copy elsewhere: without it no backup can be read",
 	  AT(backup_password_file) },
 	{ "backup_keep_last", NUMBER, "", 1, 1000, "7",
-	  "Backups of each kind that are kept of an account that does not say otherwise", AT(backup_keep_last) },
+	  "Backups of each kind that are kept of an account that does not say otherwise", LIVE(backup_keep_last) },
 	{ "backup_every_h", NUMBER, "hours", 0, 8760, "0",
-	  "Make a full backup of every account this often; 0: only when asked to", AT(backup_every_h) },
+	  "Make a full backup of every account this often; 0: only when asked to", LIVE(backup_every_h) },
 	{ "services", SERVICES, "", 0, 0, "",
 	  "System services of this machine that may be looked at, started and stopped over the API, such as nginx postfix; where there is no "
-	  "systemd, each with its pid file or socket: nginx:/run/nginx.pid", AT(services) },
+	  "systemd, each with its pid file or socket: nginx:/run/nginx.pid", FIXED(services, "which services may be touched over the API is not for the API to say") },
 	{ "service_manager", CHOICE, "auto systemd none", 0, 0, "auto",
 	  "What knows of these services; auto: systemd where it runs", AT(service_manager) },
 	{ "systemctl_command", COMMAND, "", 0, 0, "/usr/bin/systemctl",
@@ -188,44 +194,45 @@ static const struct setting settings[] = {
 	  "/usr/sbin/service; left out: they are stopped and reloaded by signal, and cannot be started", AT(service_command) },
 	{ "metrics_addresses", BLOCKS, "", 0, 0, "",
 	  "Who may read /metrics without a token, beside those who hold metrics:read; behind a proxy every request may come from its "
-	  "address", AT(metrics_addresses) },
+	  "address", LIVE(metrics_addresses) },
 	{ "watch_s", NUMBER, "seconds", 1, 3600, "15",
-	  "Look at this machine and its services every", AT(watch_s) },
+	  "Look at this machine and its services every", LIVE(watch_s) },
 	{ "disk_warning_pct", NUMBER, "percent", 1, 100, "85",
-	  "Warn where a file system has used so much of its space or inodes", AT(disk_warning_pct) },
+	  "Warn where a file system has used so much of its space or inodes", LIVE(disk_warning_pct) },
 	{ "disk_critical_pct", NUMBER, "percent", 1, 100, "95",
-	  "Call that critical from", AT(disk_critical_pct) },
+	  "Call that critical from", LIVE(disk_critical_pct) },
 	{ "memory_warning_pct", NUMBER, "percent", 1, 100, "90",
-	  "Warn where so much of the memory is not available", AT(memory_warning_pct) },
+	  "Warn where so much of the memory is not available", LIVE(memory_warning_pct) },
 	{ "memory_critical_pct", NUMBER, "percent", 1, 100, "97",
-	  "Call that critical from", AT(memory_critical_pct) },
+	  "Call that critical from", LIVE(memory_critical_pct) },
 	{ "swap_warning_pct", NUMBER, "percent", 1, 100, "80",
-	  "Warn where so much of the swap space is used", AT(swap_warning_pct) },
+	  "Warn where so much of the swap space is used", LIVE(swap_warning_pct) },
 	{ "load_warning_pct", NUMBER, "percent", 1, 100000, "200",
-	  "Warn where the load of five minutes is so much of the number of CPUs", AT(load_warning_pct) },
+	  "Warn where the load of five minutes is so much of the number of CPUs", LIVE(load_warning_pct) },
 	{ "load_critical_pct", NUMBER, "percent", 1, 100000, "800",
-	  "Call that critical from", AT(load_critical_pct) },
+	  "Call that critical from", LIVE(load_critical_pct) },
 	{ "connections_warning_pct", NUMBER, "percent", 1, 100, "80",
-	  "Warn where so many of PostgreSQL's connections are used", AT(connections_warning_pct) },
+	  "Warn where so many of PostgreSQL's connections are used", LIVE(connections_warning_pct) },
 	{ "connections_critical_pct", NUMBER, "percent", 1, 100, "95",
-	  "Call that critical from", AT(connections_critical_pct) },
+	  "Call that critical from", LIVE(connections_critical_pct) },
 	{ "transaction_warning_s", NUMBER, "seconds", 1, 604800, "3600",
-	  "Warn of a transaction that is open for so long", AT(transaction_warning_s) },
+	  "Warn of a transaction that is open for so long", LIVE(transaction_warning_s) },
 	{ "replication_warning_s", NUMBER, "seconds", 1, 604800, "60",
-	  "Warn where a replica is so far behind", AT(replication_warning_s) },
+	  "Warn where a replica is so far behind", LIVE(replication_warning_s) },
 	{ "queue_warning_s", NUMBER, "seconds", 1, 604800, "300",
-	  "Warn where a job that is due has waited for so long", AT(queue_warning_s) },
+	  "Warn where a job that is due has waited for so long", LIVE(queue_warning_s) },
 	{ "queue_critical_s", NUMBER, "seconds", 1, 604800, "3600",
-	  "Call that critical from", AT(queue_critical_s) },
+	  "Call that critical from", LIVE(queue_critical_s) },
 	{ "certificate_warning_days", NUMBER, "days", 1, 365, "14",
-	  "Warn of certificates that expire so soon", AT(certificate_warning_days) },
+	  "Warn of certificates that expire so soon", LIVE(certificate_warning_days) },
 	{ "certificate_critical_days", NUMBER, "days", 0, 365, "3",
-	  "Call that critical from", AT(certificate_critical_days) },
+	  "Call that critical from", LIVE(certificate_critical_days) },
 	{ "backup_warning_h", NUMBER, "hours", 0, 87600, "0",
 	  "Warn where an account's last good backup is older, or there is none; 0: than twice backup_every_h, and never where that is 0",
-	  AT(backup_warning_h) },
+	  LIVE(backup_warning_h) },
 };
 #define SETTINGS (sizeof settings / sizeof *settings)
+_Static_assert(SETTINGS <= CONFIG_SETTINGS_MAX, "a source for each");
 
 /* What is being read, for messages: an empty file stands for the environment and the defaults. */
 struct source {
@@ -377,8 +384,8 @@ static bool store_text(char **where, const char *text)
 	return true;
 }
 
-/* Judge a value and keep it. Messages never repeat it: a dsn may hold a password. */
-static bool set(struct config *c, const struct setting *s, const char *value, const struct source *from)
+/* Judge a value and keep it; false with what it must be. That never repeats it: a dsn may hold a password. */
+static bool keep(struct config *c, const struct setting *s, const char *value, char *remedy, size_t size)
 {
 	bool fits = false;
 	switch (s->type) {
@@ -394,7 +401,13 @@ static bool set(struct config *c, const struct setting *s, const char *value, co
 	case CHOICE: fits = is_one_of(s->unit, value); break;
 	case PREFIX: fits = is_word(value, 2, 10, ""); break;
 	case ROLE:   fits = is_word(value, 1, 32, "_"); break;
-	case SWITCH: fits = is_switch(value, member(c, s)); break;
+	case SWITCH: {
+		bool on;
+		fits = is_switch(value, &on);
+		if (fits)
+			*(bool *)member(c, s) = on;
+		break;
+	}
 	case NUMBER: {
 		char *end;
 		errno = 0;
@@ -412,18 +425,29 @@ static bool set(struct config *c, const struct setting *s, const char *value, co
 	}
 	}
 	if (is_text(s->type)) {
-		if (strlen(value) > TEXT_BYTES_MAX || strchr(value, '"'))
-			return complain(from, s->name, "must be at most 1024 bytes without double quotes (in a URI write %22)");
-		if (fits && !store_text(member(c, s), value))
-			return complain(from, s->name, "out of memory");
+		if (strlen(value) > TEXT_BYTES_MAX || strchr(value, '"')) {
+			snprintf(remedy, size, "must be at most 1024 bytes without double quotes (in a URI write %%22)");
+			return false;
+		}
+		if (fits && !store_text(member(c, s), value)) {
+			snprintf(remedy, size, "out of memory");
+			return false;
+		}
 	}
 	if (!fits) {
-		char must[160], remedy[400];
+		char must[160];
 		describe(s, must, sizeof must);
-		snprintf(remedy, sizeof remedy, "must be %s; default: %s", must, *s->preset ? s->preset : "left out");
-		return complain(from, s->name, remedy);
+		snprintf(remedy, size, "must be %s; default: %s", must, *s->preset ? s->preset : "left out");
 	}
-	return true;
+	return fits;
+}
+
+static bool set(struct config *c, const struct setting *s, const char *value, const struct source *from, enum config_source source)
+{
+	char remedy[400];
+
+	c->source[s - settings] = (unsigned char)source;
+	return keep(c, s, value, remedy, sizeof remedy) || complain(from, s->name, remedy);
 }
 
 static bool complain_unknown(const struct source *from, const char *name)
@@ -494,7 +518,7 @@ static bool read_line(struct config *c, char *line, const struct source *from, b
 		const char *value = value_of(equals + 1);
 		if (!value)
 			return complain(from, name, "has text after its value, or no closing double quote; write name = \"value\"");
-		return set(c, &settings[i], value, from);
+		return set(c, &settings[i], value, from, CONFIG_FILE);
 	}
 	return complain_unknown(from, name);
 }
@@ -569,7 +593,7 @@ static bool read_environment(struct config *c, FILE *err)
 		if (has_control(value, strlen(value)))
 			fine = complain(&from, settings[i].name, "holds control characters");
 		else
-			fine = set(c, &settings[i], value, &from) && fine;
+			fine = set(c, &settings[i], value, &from, CONFIG_ENVIRONMENT) && fine;
 	}
 	return fine;
 }
@@ -580,7 +604,7 @@ bool config_load(struct config *c, const char *path, FILE *err)
 	struct source presets = { "defaults", 0, err };
 	bool fine = true;
 	for (size_t i = 0; i < SETTINGS; i++)
-		fine = set(c, &settings[i], settings[i].preset, &presets) && fine;
+		fine = set(c, &settings[i], settings[i].preset, &presets, CONFIG_DEFAULT) && fine;
 
 	if (!path)
 		path = getenv("POSTERN_CONFIG");
@@ -615,13 +639,101 @@ bool config_reserves(const struct config *c, const char *name)
 	return false;
 }
 
+/* Why it is for postern.conf alone, or NULL. Whoever may set a program, a folder or a role, may become whoever runs posternd. */
+static const char *fixed_by(const struct setting *s)
+{
+	switch (s->type) {
+	case PATH: case COMMAND:
+		return "it names a program or a place on this machine: who may change that is who may write postern.conf";
+	case DSN: case ROLE:
+		return "it says where the database is, which must be known before it can be asked";
+	default:
+		return !s->fixed ? "it is read when a program starts" : *s->fixed ? s->fixed : NULL;
+	}
+}
+
 bool config_describe(size_t i, struct setting_text *s)
 {
+	static const char *const types[] = {
+		[DSN] = "text", [PATH] = "text", [PREFIX] = "text", [ROLE] = "text", [SWITCH] = "switch", [NUMBER] = "number", [FORMAT] = "choice",
+		[CHOICE] = "choice", [COMMAND] = "text", [NAMES] = "text", [LISTEN] = "text", [WEB] = "text", [EMAIL] = "text", [SERVICES] = "text", [BLOCKS] = "text"
+	};
+	const struct setting *it = &settings[i];
+
 	if (i >= SETTINGS)
 		return false;
-	*s = (struct setting_text){ .name = settings[i].name, .about = settings[i].about, .preset = settings[i].preset };
-	describe(&settings[i], s->takes, sizeof s->takes);
+	*s = (struct setting_text){
+		.name = it->name, .about = it->about, .preset = it->preset, .type = types[it->type], .fixed = fixed_by(it), .min = it->min,
+		.max = it->max, .unit = it->type == NUMBER && *it->unit ? it->unit : NULL,
+		.choices = it->type == CHOICE ? it->unit : it->type == FORMAT ? "text json" : NULL
+	};
+	describe(it, s->takes, sizeof s->takes);
 	return true;
+}
+
+static const struct setting *find(const char *name)
+{
+	for (size_t i = 0; i < SETTINGS; i++)
+		if (strcmp(settings[i].name, name) == 0)
+			return &settings[i];
+	return NULL;
+}
+
+bool config_judge(const char *name, const char *value, char *remedy, size_t size)
+{
+	const struct setting *s = find(name);
+	struct config scratch = { 0 };
+	bool fine = false;
+
+	if (!s)
+		snprintf(remedy, size, "there is no such setting");
+	else if (has_control(value, strlen(value)))
+		snprintf(remedy, size, "holds control characters");
+	else
+		fine = keep(&scratch, s, value, remedy, size);
+	config_free(&scratch);
+	return fine;
+}
+
+bool config_copy(struct config *to, const struct config *from)
+{
+	bool fine = true;
+
+	*to = *from;
+	for (size_t i = 0; i < SETTINGS; i++)
+		if (is_text(settings[i].type)) {
+			char **text = member(to, &settings[i]);
+
+			*text = NULL;
+			fine = store_text(text, *(char **)member(from, &settings[i])) && fine;
+		}
+	if (!fine)
+		config_free(to);
+	return fine;
+}
+
+bool config_lay(struct config *c, const char *name, const char *value)
+{
+	const struct setting *s = find(name);
+	char remedy[400];
+
+	if (!s || fixed_by(s) || has_control(value, strlen(value)))
+		return false;
+	if (c->source[s - settings] == CONFIG_ENVIRONMENT)
+		return true; /* which goes over it */
+	if (!keep(c, s, value, remedy, sizeof remedy))
+		return false;
+	c->source[s - settings] = CONFIG_DATABASE;
+	return true;
+}
+
+const char *config_source(const struct config *c, size_t i)
+{
+	static const char *const words[] = {
+		[CONFIG_DEFAULT] = "default", [CONFIG_FILE] = "file", [CONFIG_ENVIRONMENT] = "environment", [CONFIG_DATABASE] = "database"
+	};
+
+	return words[c->source[i]];
 }
 
 void config_print_sample(FILE *out)
@@ -639,7 +751,6 @@ static void print_dsn(const char *dsn, FILE *out)
 {
 	PQconninfoOption *options = PQconninfoParse(dsn, NULL);
 	const char *space = "";
-	fputc('"', out);
 	for (const PQconninfoOption *o = options; o && o->keyword; o++) {
 		if (!o->val)
 			continue;
@@ -655,43 +766,45 @@ static void print_dsn(const char *dsn, FILE *out)
 			fprintf(out, strchr("'\\", *p) ? "\\%c" : "%c", *p);
 		fputs(quoted ? "'" : "", out);
 	}
-	fputc('"', out);
 	PQconninfoFree(options);
+}
+
+static void print_value(const struct config *c, const struct setting *s, FILE *out)
+{
+	void *value = member(c, s);
+
+	if (s->type == DSN)
+		print_dsn(*(char **)value, out);
+	else if (is_text(s->type))
+		fputs(*(char **)value, out);
+	else if (s->type == SWITCH)
+		fputs(*(bool *)value ? "on" : "off", out);
+	else if (s->type == NUMBER)
+		fprintf(out, "%d", *(int *)value);
+	else
+		fputs(*(enum log_format *)value == LOG_JSON ? "json" : "text", out);
+}
+
+char *config_value(const struct config *c, size_t i)
+{
+	char *text = NULL;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
+
+	if (out) {
+		print_value(c, &settings[i], out);
+		fclose(out);
+	}
+	return text;
 }
 
 void config_print(const struct config *c, FILE *out)
 {
 	for (size_t i = 0; i < SETTINGS; i++) {
-		const struct setting *s = &settings[i];
-		void *value = member(c, s);
-		fprintf(out, "%s = ", s->name);
-		switch (s->type) {
-		case DSN:
-			print_dsn(*(char **)value, out);
-			break;
-		case PATH:
-		case PREFIX:
-		case ROLE:
-		case CHOICE:
-		case COMMAND:
-		case LISTEN:
-		case NAMES:
-		case WEB:
-		case EMAIL:
-		case SERVICES:
-		case BLOCKS:
-			fprintf(out, "\"%s\"", *(char **)value);
-			break;
-		case SWITCH:
-			fputs(*(bool *)value ? "on" : "off", out);
-			break;
-		case NUMBER:
-			fprintf(out, "%d", *(int *)value);
-			break;
-		case FORMAT:
-			fputs(*(enum log_format *)value == LOG_JSON ? "json" : "text", out);
-			break;
-		}
-		fputc('\n', out);
+		const char *quote = is_text(settings[i].type) ? "\"" : "";
+
+		fprintf(out, "%s = %s", settings[i].name, quote);
+		print_value(c, &settings[i], out);
+		fprintf(out, "%s%s\n", quote, c->source[i] == CONFIG_DATABASE ? " # of the database" : "");
 	}
 }

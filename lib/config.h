@@ -1,8 +1,9 @@
 /*
  * config.h: settings. One file (postern.conf), one table (config.c) with name, type, unit, bounds, default and meaning.
  * File syntax: "name = value" a line, '#' comments, blank lines; values may be quoted with "". Order of precedence:
- * environment POSTERN_<NAME IN CAPITALS> over file over default. Unknown names and values out of bounds are errors that
- * name file, line, setting and remedy. Read once at start, then constant.
+ * environment POSTERN_<NAME IN CAPITALS> over database over file over default. Unknown names and values out of bounds are
+ * errors that name file, line, setting and remedy. File and environment are read once at start; what the database holds of
+ * the settings that may change while programs run is laid over them (settings.h).
  */
 #ifndef POSTERN_CONFIG_H
 #define POSTERN_CONFIG_H
@@ -11,9 +12,12 @@
 #include <stdio.h>
 
 enum log_format { LOG_TEXT = 0, LOG_JSON };
+enum config_source { CONFIG_DEFAULT = 0, CONFIG_FILE, CONFIG_ENVIRONMENT, CONFIG_DATABASE };
+enum { CONFIG_SETTINGS_MAX = 128 };
 
 struct config {
 	const char *path;        /* of the file that was read, or would be if there were one; borrowed */
+	unsigned char source[CONFIG_SETTINGS_MAX]; /* where each setting's value comes from, in the table's order */
 	char *dsn;               /* libpq connection string, without user: each program adds its own role */
 	char *dsn_direct;        /* the same past a pooler, for migrations; default: dsn */
 	char *role_prefix;       /* login roles are <role_prefix><program>, default "postern_" */
@@ -105,8 +109,26 @@ bool config_reserves(const struct config *, const char *name);
 /* The table as a sample postern.conf (comments with meaning, unit, bounds; defaults commented out). */
 void config_print_sample(FILE *);
 /* The table for other readers: row `i`, texts in *s; false past the end. */
-struct setting_text { const char *name, *about, *preset; char takes[160]; };
+struct setting_text {
+	const char *name, *about, *preset;
+	const char *type;            /* number, switch, choice, text */
+	const char *unit, *choices;  /* or NULL */
+	long min, max;               /* of a number */
+	const char *fixed;           /* why it cannot change while programs run; NULL: it can */
+	char takes[160];
+};
 bool config_describe(size_t i, struct setting_text *s);
+
+/* Would the file's reader take this value? False with its message. */
+bool config_judge(const char *name, const char *value, char *remedy, size_t size);
+/* Its value as the file has it, without quotes, passwords in dsn masked; the caller frees it. And where it comes from. */
+char *config_value(const struct config *, size_t i);
+const char *config_source(const struct config *, size_t i);
+
+/* A copy, to lay what the database holds over. False when out of memory. */
+bool config_copy(struct config *, const struct config *);
+/* Lay a value of the database over; the environment's stays. False where it may not be changed so, or does not fit. */
+bool config_lay(struct config *, const char *name, const char *value);
 
 /* The settings in force, one "name = value" a line; passwords in dsn masked. */
 void config_print(const struct config *, FILE *);

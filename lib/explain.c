@@ -60,7 +60,7 @@ int explain_prepare(struct request *r, struct json_object *body)
 	json_object_object_add(body, "_admin", json_object_new_boolean(asked.admin_path));
 	json_object_object_add(body, "_own", json_object_new_boolean(asked.route->flags & R_OWN));
 	json_object_object_add(body, "_heavy", json_object_new_boolean(asked.route->bucket == RATE_ACTION));
-	json_object_object_add(body, "_insecure", json_object_new_boolean(asked.insecure));
+	json_object_object_add(body, "_insecure", json_object_new_boolean(asked.insecure && asked.config->require_https));
 	return 0;
 }
 

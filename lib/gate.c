@@ -42,7 +42,7 @@ struct gate_entry {
 	bool done;                 /* else woken to lead */
 };
 
-static const struct db_stmt stmt_alive = { "alive", "SELECT gate.alive()", 0, 1 };
+static const struct db_stmt stmt_held = { "held", "SELECT * FROM gate.settings_held($1::int)", 1, 2 };
 static const struct db_stmt stmt_settle = { "settle", "SELECT gate.settle()", 0, 1 };
 static const struct db_stmt stmt_schema = {
 	"schema", "SELECT gate.compatible_from(), ARRAY(SELECT attname::text FROM pg_catalog.pg_attribute "
@@ -51,6 +51,38 @@ static const struct db_stmt stmt_schema = {
 
 /* The schema this program was written for; SQL says from which on it serves. */
 enum { SCHEMA_VERSION = 1 };
+
+/* Read what the database holds of the settings, if that is not what we have. */
+static enum db_status read_settings(struct gate *gate, struct db *db)
+{
+	struct arena *arena = arena_new();
+	struct db_value known = db_int4(arena, settings_number(gate->settings));
+	struct db_error error;
+	PGresult *result = NULL;
+	enum db_status status = arena ? db_run(db, &stmt_held, &known, &result, arena, &error) : DB_GONE;
+
+	if (status == DB_OK && PQntuples(result) == 1 &&
+	    !settings_take(gate->settings, db_get_int4(result, 0, 0, 0), db_get_text(result, 0, 1)))
+		status = DB_GONE;
+	PQclear(result);
+	arena_free(arena);
+	return status;
+}
+
+/* What this program knows of the settings and the database does not, for a resource that shows it. */
+static bool teach(struct gate *gate, struct db *db, struct arena *arena)
+{
+	struct json_object *told = gate->resource->knows ? gate->resource->knows(gate->config) : NULL;
+	struct db_stmt stmt = { NULL, arena_printf(arena, "SELECT \"%s\".learn($1::text::jsonb, false)", gate->resource->name), 1, 1 };
+	struct db_value value = db_text(told ? json_object_to_json_string_ext(told, JSON_C_TO_STRING_PLAIN) : NULL);
+	struct db_error error;
+	PGresult *result = NULL;
+	bool good = !told || db_run(db, &stmt, &value, &result, arena, &error) == DB_OK;
+
+	PQclear(result);
+	json_object_put(told);
+	return good;
+}
 
 /* The view's columns must be the field table's, in order: rows are read by position. */
 static bool schema_fits(struct db *db, void *arg)
@@ -75,6 +107,7 @@ static bool schema_fits(struct db *db, void *arg)
 	if (!fits)
 		log_event("error", "schema_mismatch", "resource", resource->name, "message",
 		          "the database's schema is not the one this program knows; run postern migrate", NULL);
+	fits = fits && teach(gate, db, arena) && read_settings(gate, db) == DB_OK;
 	PQclear(result);
 	arena_free(arena);
 	if (fits && !atomic_exchange(&gate->connected, true))
@@ -82,13 +115,14 @@ static bool schema_fits(struct db *db, void *arg)
 	return fits;
 }
 
-struct gate *gate_new(const struct config *config, const struct resource *resource)
+struct gate *gate_new(const struct config *config, struct settings *settings, const struct resource *resource)
 {
 	struct gate *gate = calloc(1, sizeof *gate);
 
 	if (!gate)
 		return NULL;
 	gate->config = config;
+	gate->settings = settings;
 	gate->resource = resource;
 	gate->last = &gate->first;
 	pthread_mutex_init(&gate->lock, NULL);
@@ -103,8 +137,8 @@ struct gate *gate_new(const struct config *config, const struct resource *resour
 	snprintf(gate->admit_sql, sizeof gate->admit_sql,
 	         "SELECT * FROM \"%s\".serve($1::text[], $2::bytea[], $3::text[], $4::bool[], $5::text[], $6::bool[], $7::int[], $8::bool[], "
 	         "$9::bool[], $10::bool[], $11::text[], $12::text[], $13::int[], $14::text[], $15::text[], $16::int[], $17::text[], "
-	         "$18::bool[], $19::text[], $20::text[], $21::text[], $22::text[], $23::text[], $24::text[], $25::bigint[])", resource->name);
-	gate->admit = (struct db_stmt){ "admit", gate->admit_sql, ARRAYS, COLUMNS_ADMIT };
+	         "$18::bool[], $19::text[], $20::text[], $21::text[], $22::text[], $23::text[], $24::text[], $25::bigint[], $26::int)", resource->name);
+	gate->admit = (struct db_stmt){ "admit", gate->admit_sql, ARRAYS + 1, COLUMNS_ADMIT };
 	snprintf(gate->write_sql, sizeof gate->write_sql,
 	         "SELECT * FROM \"%s\".write($1::text, $2::bytea, $3::text::inet, $4::bool, $5::text, $6::bool, $7::int, $8::bool, $9::bool, "
 	         "$10::text, $11::text, $12::text::jsonb, $13::text[], $14::bool, $15::int, $16::text[], $17::text::uuid, $18::text, "
@@ -270,7 +304,8 @@ static void take_row(struct gate_entry *e, const PGresult *result, int row)
 /* Hand a batch to PostgreSQL and its answers to the requests. The leader may use their arenas: their threads wait. */
 static void run_batch(struct gate *gate, struct gate_entry **batch, size_t n)
 {
-	struct db_value values[ARRAYS];
+	struct db_value values[ARRAYS + 1];
+	int oldest = batch[0]->request->settings_number;
 	struct arena *arena = batch[0]->request->arena;
 	struct db_error error = { .message = "", .detail = "" };
 	struct shared *shared = NULL;
@@ -278,6 +313,10 @@ static void run_batch(struct gate *gate, struct gate_entry **batch, size_t n)
 	enum db_status status = DB_GONE;
 	struct buf all;
 
+	for (size_t i = 1; i < n; i++)
+		if (batch[i]->request->settings_number < oldest)
+			oldest = batch[i]->request->settings_number;
+	values[ARRAYS] = db_int4(arena, oldest);
 	buf_init(&all, ARENA_MAX_BYTES);
 	if (build_arrays(&all, batch, n, values))
 		for (int i = 0; i < GATE_ATTEMPTS; i++) {
@@ -402,7 +441,7 @@ void gate_admit(struct gate *gate, struct request *r, bool later, struct verdict
 	struct reading reading = reading_of(r);
 	struct gate_entry e = {
 		.op = reading.op, .id = reading.id, .limit = reading.limit, .args = reading.args,
-		.key = r->key_id, .digest = gate_digests(r), .ip = *r->address ? r->address : NULL, .insecure = r->insecure,
+		.key = r->key_id, .digest = gate_digests(r), .ip = *r->address ? r->address : NULL, .insecure = r->insecure && r->config->require_https,
 		.wanted = route->scope, .no_wild = route->flags & R_NO_WILD, .rank = route->role, .admin = r->admin_path,
 		.own = route->flags & R_OWN, .heavy = route->bucket == RATE_ACTION,
 		.early = r->failure.set ? error_info(r->failure.code)->status : 0,
@@ -435,9 +474,20 @@ static bool run_plain(struct gate *gate, const struct db_stmt *stmt, int32_t *nu
 	return ok;
 }
 
-bool gate_alive(struct gate *gate)
+bool gate_refresh(struct gate *gate)
 {
-	return run_plain(gate, &stmt_alive, NULL);
+	bool good = gate_take_write(gate);
+
+	if (good) {
+		good = read_settings(gate, gate->write_db) == DB_OK;
+		pthread_mutex_unlock(&gate->write_lock);
+	}
+	return good;
+}
+
+bool gate_is_behind(const struct verdict *v)
+{
+	return v->db == DB_ERROR && strcmp(v->error.sqlstate, "PNSET") == 0;
 }
 
 void gate_keep_house(struct gate *gate)

@@ -13,6 +13,7 @@
 #include "db.h"
 #include "request.h"
 #include "row.h"
+#include "settings.h"
 
 struct gate;
 
@@ -32,7 +33,7 @@ struct verdict {
 };
 
 /* The config must outlive it. Connections are opened on first use. NULL when out of memory. */
-struct gate *gate_new(const struct config *, const struct resource *);
+struct gate *gate_new(const struct config *, struct settings *, const struct resource *);
 void gate_free(struct gate *);
 
 /* Admit a request with a well-formed token and read what its route reads. `later`: its row in the trail is left to
@@ -50,8 +51,10 @@ bool gate_outcome(struct gate *, struct request *r, struct verdict *);
 /* The trail's row for what went wrong after admission, or was answered by what was read. */
 enum db_status gate_record(struct gate *, struct request *r, int status, const char *reason);
 
-/* Can PostgreSQL be asked? */
-bool gate_alive(struct gate *);
+/* Was the request judged by settings that have changed since? Nothing has happened then: refresh, judge and admit it again. */
+bool gate_is_behind(const struct verdict *);
+/* Read the settings in force; false where PostgreSQL cannot be asked. */
+bool gate_refresh(struct gate *);
 
 /* Close idle connections; settle refusal counts whose window is over. Call every few seconds. */
 void gate_keep_house(struct gate *);

@@ -12,7 +12,8 @@
 enum { GATE_ATTEMPTS = 5 };
 
 struct gate {
-	const struct config *config;
+	const struct config *config; /* of this program's start: for what cannot change while it runs */
+	struct settings *settings;
 	const struct resource *resource;
 	/* the turnstile */
 	pthread_mutex_t lock;

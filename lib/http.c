@@ -227,7 +227,7 @@ void http_read_environment(struct request *r, char *const *environment)
 			r->method = methods[i].method;
 	read_path(r, &v);
 	address_parse(address ? address : "", r->address);
-	r->insecure = r->config->require_https && !secure && !(*r->address && address_is_loopback(r->address));
+	r->insecure = !secure && !(*r->address && address_is_loopback(r->address));
 	r->user_agent = agent ? http_scrub(r->arena, agent, 200) : NULL;
 	r->if_match = header(r, v.value[HTTP_IF_MATCH]);
 	r->if_none_match = header(r, v.value[HTTP_IF_NONE_MATCH]);

@@ -260,6 +260,8 @@ struct json_object *input_value(struct arena *arena, const struct field *f, stru
 			return *why = "must be true or false", NULL;
 		return json_object_new_boolean(json_object_get_boolean(value));
 	}
+	if (f->type == F_JSON)
+		return json_object_get(value);
 	if (f->type == F_PORT_LIST)
 		return port_list(arena, f, value, why);
 	if (is_list(f->type)) {

@@ -17,6 +17,8 @@
 
 struct local {
 	const struct config *config;
+	struct settings *settings;
+	struct held *held;         /* what the last call went by, or NULL */
 	struct db *db;
 	struct arena *arena;
 	struct peppers peppers;
@@ -30,9 +32,10 @@ struct local *local_open(const struct config *config)
 	if (!local)
 		return NULL;
 	local->config = config;
+	local->settings = settings_new(config);
 	local->db = db_new(config, "cli");
 	local->arena = arena_new();
-	if (!local->db || !local->arena) {
+	if (!local->settings || !local->db || !local->arena) {
 		local_close(local);
 		return NULL;
 	}
@@ -45,6 +48,9 @@ void local_close(struct local *local)
 		return;
 	db_free(local->db);
 	arena_free(local->arena);
+	if (local->held)
+		settings_release(local->settings, local->held);
+	settings_free(local->settings);
 	peppers_free(&local->peppers);
 	free(local);
 }
@@ -120,6 +126,23 @@ static enum db_status run(struct local *local, struct request *r, struct verdict
 	return arena_defer(a, (void (*)(void *))PQclear, result) == 0 ? DB_OK : DB_ERROR;
 }
 
+enum db_status local_settings(struct local *local, const struct config **config, struct db_error *error)
+{
+	static const struct db_stmt stmt = { NULL, "SELECT * FROM gate.settings_held($1::int)", 1, 2 };
+	struct db_value known = db_int4(local->arena, settings_number(local->settings));
+	PGresult *result = NULL;
+	enum db_status status = db_run(local->db, &stmt, &known, &result, local->arena, error);
+
+	if (status == DB_OK && PQntuples(result) == 1)
+		settings_take(local->settings, db_get_int4(result, 0, 0, 0), db_get_text(result, 0, 1));
+	PQclear(result);
+	if (local->held)
+		settings_release(local->settings, local->held);
+	local->held = settings_hold(local->settings);
+	*config = &local->held->config;
+	return status;
+}
+
 const char *local_job(const struct local *local)
 {
 	return *local->job ? local->job : NULL;
@@ -130,10 +153,12 @@ static struct request begin(struct local *local, const struct resource *resource
                             const struct local_parameter *query)
 {
 	struct request r = {
-		.arena = local->arena, .config = local->config, .peppers = &local->peppers, .resource = resource, .route = route,
+		.arena = local->arena, .peppers = &local->peppers, .resource = resource, .route = route,
 		.method = route->method, .method_name = "", .uri = "", .path = "", .base = "", .id = id, .dialect = DIALECT_PLAIN,
 		.caller = { .admitted = true, .local = true, .rank = ADMIN }, .begin_us = timestamp_now()
 	};
+	struct db_error error;
+	enum db_status status;
 	const char *why;
 	uuid_t uuid;
 
@@ -143,8 +168,12 @@ static struct request begin(struct local *local, const struct resource *resource
 	/* minting and cursors need the peppers; without them (before init) the rest still works */
 	if (!local->peppers.count)
 		peppers_load(local->config->pepper_file, &local->peppers, &why);
+	status = local_settings(local, &r.config, &error);
+	if (status != DB_OK)
+		db_failure(&r, status, &error);
 	r.query_text = query_text(local->arena, query);
-	input_query(&r);
+	if (!r.failure.set)
+		input_query(&r);
 	return r;
 }
 

@@ -6,6 +6,7 @@
 #define POSTERN_LOCAL_H
 #include "api.h"
 #include "config.h"
+#include "db.h"
 #include <stdint.h>
 
 struct local;
@@ -26,6 +27,9 @@ void local_close(struct local *);
 int local_call(struct local *, const struct resource *, const struct route *, const char *id,
                const struct local_parameter *query, struct json_object *body, struct json_object **answer);
 
+/* The settings in force, with what the database holds laid over; those of the file alone where this is not DB_OK. Good until the
+ * next call. */
+enum db_status local_settings(struct local *, const struct config **config, struct db_error *error);
 /*
  * An export's lines to the sink. Returns the HTTP status: 200, or that of an error, which is in *answer as above, when no line was
  * written; 503 without an answer: it was cut. *rows counts the lines.

@@ -97,12 +97,14 @@ int main(int argc, char **argv)
 		fprintf(stderr, "%s: file descriptor 0 is no socket; give --socket PATH\n", resource->name);
 		return 2;
 	}
-	service.gate = gate_new(&config, resource);
-	service.limit = address_limit_new(config.unknown_token_limit);
+	service.settings = settings_new(&config);
+	service.gate = service.settings ? gate_new(&config, service.settings, resource) : NULL;
+	service.limit = address_limit_new();
 	status = service.gate && service.limit ? server_run(&service, fd) : 1;
 	if (socket_path)
 		unlink(socket_path);
 	gate_free(service.gate);
+	settings_free(service.settings);
 	address_limit_free(service.limit);
 	peppers_free(&service.peppers);
 	config_free(&config);

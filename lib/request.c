@@ -55,6 +55,11 @@ int request_show_once(struct request *r, const char *name, const char *value)
 	return (size_t)snprintf(r->once_value, sizeof r->once_value, "%s", value) < sizeof r->once_value ? 0 : -1;
 }
 
+const char *request_object(const struct request *r)
+{
+	return r->id;
+}
+
 const struct config *request_config(const struct request *r)
 {
 	return r->config;

@@ -66,6 +66,7 @@ struct caller {
 struct request {
 	struct arena *arena;
 	const struct config *config;
+	int settings_number;       /* of the settings that this is */
 	const struct peppers *peppers;
 	const struct resource *resource;
 	const struct route *route;
@@ -83,7 +84,7 @@ struct request {
 	const char *id;
 	char request_id[37];
 	char address[ADDRESS_TEXT_MAX];
-	bool insecure;             /* over plain HTTP from elsewhere, where that is not allowed */
+	bool insecure;             /* over plain HTTP from elsewhere */
 	const char *user_agent;
 	int wait_s;                /* Prefer: wait; 0: not asked for */
 	bool waited;

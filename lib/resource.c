@@ -217,7 +217,7 @@ static void refuse(struct service *s, struct request *r, const char *reason, str
 
 	if (!reason)
 		reason = "unknown";
-	if (!r->caller.recognised && !address_limit_pass(s->limit, r->address, timestamp_now(), &reset_at_us)) {
+	if (!r->caller.recognised && !address_limit_pass(s->limit, r->config->unknown_token_limit, r->address, timestamp_now(), &reset_at_us)) {
 		r->caller.reset_at_s = reset_at_us / 1000000;
 		reason = "address_limit";
 	}
@@ -372,7 +372,7 @@ static bool stream_export(struct service *s, struct request *r, const struct sin
 static void export_answer(struct service *s, struct request *r, struct reply *out)
 {
 	bool head = r->method == M_HEAD;
-	int others = s->config->threads - 1, most = s->config->export_max < others ? s->config->export_max : others > 0 ? others : 1;
+	int others = s->config->threads - 1, most = r->config->export_max < others ? r->config->export_max : others > 0 ? others : 1;
 
 	if (!head && atomic_fetch_add(&exports, 1) >= most) {
 		end_export(NULL);
@@ -395,13 +395,67 @@ static void export_answer(struct service *s, struct request *r, struct reply *ou
 }
 
 /* Does this route answer without a token? Settings close what is open. */
-static bool is_open(const struct service *s, const struct request *r)
+static bool is_open(const struct request *r)
 {
-	return r->route->flags & R_OPEN_TOO && !r->admin_path && (r->route->document ? s->config->open_docs : s->config->open_health);
+	return r->route->document ? r->config->open_docs : r->config->open_health;
+}
+
+struct use { struct settings *settings; struct held *held; };
+
+static void put_held(void *what)
+{
+	const struct use *use = what;
+
+	settings_release(use->settings, use->held);
+}
+
+/* From here on the request goes by the settings of now. */
+static void catch_up(struct service *s, struct request *r)
+{
+	struct use *use = arena_alloc(r->arena, sizeof *use);
+
+	if (!use)
+		return; /* it goes by those that it has */
+	*use = (struct use){ s->settings, settings_hold(s->settings) };
+	if (arena_defer(r->arena, put_held, use) != 0)
+		return;
+	r->config = &use->held->config;
+	r->settings_number = use->held->number;
+}
+
+/* Is the row of its trail left to what its answer turns out to be? */
+static bool is_later(const struct request *r)
+{
+	return r->route->method == M_GET && r->if_none_match && !(r->route->does == DO_GET && !strpbrk(r->if_none_match, ",/"));
+}
+
+/* Reading what was sent touches no data, so it may come before admission; what is wrong with it is told only to those whom the
+ * gate lets through. What was judged by settings that have changed since, is judged again. */
+static void admit(struct service *s, struct request *r, bool accept_ok, struct verdict *v)
+{
+	enum { LOOKS = 5 };
+	const struct request sent = *r;
+
+	for (int looks = 0; looks < LOOKS; looks++) {
+		if (!accept_ok && !r->route->type)
+			request_failf(r, ERR_NOT_ACCEPTABLE, NULL, "only application/json and application/problem+json can be sent");
+		if (!r->failure.set)
+			input_query(r);
+		if (!r->failure.set)
+			input_body(r);
+		gate_admit(s->gate, r, is_later(r), v);
+		if (!gate_is_behind(v))
+			return;
+		v->db = DB_GONE; /* unless it comes through */
+		if (!gate_refresh(s->gate))
+			return;
+		*r = sent;
+		catch_up(s, r);
+	}
 }
 
 /* Without a token: a document, or the short form of what a route tells. */
-static void open_answer(struct service *s, struct request *r, struct reply *out)
+static void open_answer(struct request *r, bool alive, struct reply *out)
 {
 	struct verdict v = { .total = -1 };
 
@@ -409,7 +463,7 @@ static void open_answer(struct service *s, struct request *r, struct reply *out)
 		reply_result(r, &v, 200, false, out);
 		if (reply_none_match(r, out->etag))
 			reply_result(r, &v, 304, false, out);
-	} else if (gate_alive(s->gate)) {
+	} else if (alive) {
 		reply_open(r, 200, "{\"status\":\"ok\"}", out);
 	} else {
 		fail(r, ERR_UNAVAILABLE, "PostgreSQL cannot be reached", out);
@@ -419,7 +473,7 @@ static void open_answer(struct service *s, struct request *r, struct reply *out)
 static void answer(struct service *s, struct request *r, struct reply *out)
 {
 	struct verdict v;
-	bool accept_ok = acceptable(r), later, reads;
+	bool accept_ok = acceptable(r), open, alive;
 
 	if (!resource_address(r)) {
 		reply_failure(r, out);
@@ -429,8 +483,13 @@ static void answer(struct service *s, struct request *r, struct reply *out)
 		reply_options(r, out);
 		return;
 	}
-	if (r->credential == CREDENTIAL_NONE && is_open(s, r)) {
-		open_answer(s, r, out);
+	open = r->credential == CREDENTIAL_NONE && r->route->flags & R_OPEN_TOO && !r->admin_path;
+	if (open) { /* no admission says whether it still is */
+		alive = gate_refresh(s->gate);
+		catch_up(s, r);
+	}
+	if (open && is_open(r)) {
+		open_answer(r, alive, out);
 		return;
 	}
 	if (r->credential == CREDENTIAL_NONE) {
@@ -446,17 +505,7 @@ static void answer(struct service *s, struct request *r, struct reply *out)
 		reply_failure(r, out);
 		return;
 	}
-	/* Reading what was sent touches no data, so it may come before admission; what is wrong with it is told only to those
-	 * whom the gate lets through. */
-	if (!accept_ok && !r->route->type)
-		request_failf(r, ERR_NOT_ACCEPTABLE, NULL, "only application/json and application/problem+json can be sent");
-	if (!r->failure.set)
-		input_query(r);
-	if (!r->failure.set)
-		input_body(r);
-	reads = r->route->method == M_GET;
-	later = reads && r->if_none_match && !(r->route->does == DO_GET && !strpbrk(r->if_none_match, ",/"));
-	gate_admit(s->gate, r, later, &v);
+	admit(s, r, accept_ok, &v);
 	if (v.db == DB_GONE) {
 		fail(r, ERR_UNAVAILABLE, "the database cannot be reached; try again in a moment", out);
 	} else if (v.db != DB_OK) {
@@ -468,8 +517,8 @@ static void answer(struct service *s, struct request *r, struct reply *out)
 		reply_failure(r, out);
 	} else if (r->route->does == DO_EXPORT) {
 		export_answer(s, r, out);
-	} else if (reads) {
-		read_answer(s, r, &v, later, out);
+	} else if (r->route->method == M_GET) {
+		read_answer(s, r, &v, is_later(r), out);
 	} else {
 		write_answer(s, r, out);
 	}

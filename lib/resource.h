@@ -9,7 +9,8 @@
 #include "reply.h"
 
 struct service {
-	const struct config *config;
+	const struct config *config;  /* of this program's start; requests go by their own, see settings.h */
+	struct settings *settings;
 	const struct resource *resource;
 	struct peppers peppers;
 	struct gate *gate;

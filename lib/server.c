@@ -34,6 +34,7 @@ struct worker {
 	struct server *server;
 	pthread_t thread;
 	struct peppers peppers;    /* a copy of its own */
+	struct held *held;         /* the settings it goes by */
 	atomic_bool waiting;       /* in accept: may be woken */
 	pthread_mutex_t lock;      /* of the two below */
 	int reading_fd;            /* a body is being read from it; -1: none */
@@ -268,10 +269,16 @@ static void send_stream(struct worker *w, FCGX_Request *fcgi, struct request *r,
 static void serve(struct worker *w, FCGX_Request *fcgi, struct arena *arena, struct reply *reply, struct buf *out)
 {
 	struct service *s = w->server->service;
-	struct request r = { .arena = arena, .config = s->config, .peppers = &w->peppers, .resource = s->resource };
+	struct request r = { .arena = arena, .peppers = &w->peppers, .resource = s->resource };
 	const char *expected = FCGX_GetParam("CONTENT_LENGTH", fcgi->envp);
 	bool whole;
 
+	if (!settings_is_newest(s->settings, w->held)) {
+		settings_release(s->settings, w->held);
+		w->held = settings_hold(s->settings);
+	}
+	r.config = &w->held->config;
+	r.settings_number = w->held->number;
 	http_read_environment(&r, fcgi->envp);
 	set_reading(w, fcgi->ipcFd);
 	whole = read_body(fcgi, &r);
@@ -461,8 +468,10 @@ static void stop_workers(struct server *server, struct worker *workers, int n)
 				pthread_kill(workers[i].thread, SIGUSR1);
 		nanosleep(&pause, NULL);
 	}
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < n; i++) {
 		pthread_join(workers[i].thread, NULL);
+		settings_release(server->service->settings, workers[i].held);
+	}
 }
 
 int server_run(struct service *service, int listen_fd)

@@ -30,6 +30,7 @@
 #include "log.h"
 #include "envelope.h"
 #include "sealer.h"
+#include "settings.h"
 #include "task.h"
 #include "timestamp.h"
 #include "token.h"
@@ -60,10 +61,13 @@ static const struct db_stmt recover = { "recover", "SELECT work.recover($1::text
 static const struct db_stmt sequence = { "sequence", "SELECT work.sequence($1::int)", 1, 1 };
 static const struct db_stmt house = { "house", "SELECT work.keep_house($1::int, $2::int)", 2, 1 };
 static const struct db_stmt seen = { "seen", "SELECT work.seen($1::text, $2::text)", 2, 1 };
+static const struct db_stmt held = { "held", "SELECT * FROM gate.settings_held($1::int)", 1, 2 };
 static const struct db_stmt settle = { "settle", "SELECT gate.settle()", 0, 1 };
 
 struct worker {
-	struct config config;
+	struct config base;         /* of file and environment */
+	struct config config;       /* in force: with what the database holds */
+	struct settings *settings;
 	const char *config_path;
 	struct arena *arena;        /* of one round of the loop */
 	struct db *db;
@@ -132,6 +136,31 @@ static void hear_hints(struct worker *w)
 		w->take_us = w->beat_us = 0; /* something new, or something to cancel */
 		PQfreemem(hint);
 	}
+}
+
+/* ---- settings ---- */
+
+/* Before each job is taken, and each round of housekeeping: what was changed until now holds for it. */
+static void heed_settings(struct worker *w)
+{
+	struct db_value known = db_int4(w->arena, settings_number(w->settings));
+	PGresult *result = NULL;
+	struct config now;
+	struct held *newest;
+
+	if (!ran(w, &held, &known, &result))
+		return;
+	if (PQntuples(result) == 1 && settings_take(w->settings, db_get_int4(result, 0, 0, 0), db_get_text(result, 0, 1))) {
+		newest = settings_hold(w->settings);
+		if (config_copy(&now, &newest->config)) {
+			config_free(&w->config);
+			w->config = now;
+			w->room = (size_t)now.worker_jobs;
+		}
+		settings_release(w->settings, newest);
+		log_event("info", "settings", "message", "read from the database", NULL);
+	}
+	PQclear(result);
 }
 
 /* ---- jobs ---- */
@@ -280,7 +309,7 @@ static void begin(struct worker *w, const char *job, const struct kind *kind, in
 static void take_jobs(struct worker *w, int64_t now)
 {
 	const char *names[KINDS_MAX];
-	size_t kinds = 0, free_slots = w->room - running(w);
+	size_t kinds = 0, busy = running(w), free_slots = w->room > busy ? w->room - busy : 0;
 	PGresult *result = NULL;
 
 	if (w->ending || now < w->take_us || !free_slots)
@@ -472,6 +501,8 @@ static void work(struct worker *w, int signals)
 		arena_reset(w->arena);
 		listen_for_jobs(w, now);
 		hear_hints(w);
+		if (now >= w->take_us || now >= w->house_us)
+			heed_settings(w);
 		keep_house(w, now);
 		tend_jobs(w, now);
 		keep_leases(w, now);
@@ -548,8 +579,9 @@ static bool open_worker(struct worker *w)
 	snprintf(w->name, sizeof w->name, "%s %d %08x", w->machine, (int)getpid(), random);
 	w->room = (size_t)w->config.worker_jobs;
 	w->arena = arena_new();
+	w->settings = settings_new(&w->base);
 	w->db = db_new(&w->config, "worker");
-	return w->arena && w->db;
+	return w->arena && w->settings && w->db;
 }
 
 int main(int argc, char **argv)
@@ -581,7 +613,7 @@ int main(int argc, char **argv)
 		default: fputs(help, stderr); return 2;
 		}
 	}
-	if (!config_load(&w.config, w.config_path, stderr))
+	if (!config_load(&w.base, w.config_path, stderr) || !config_copy(&w.config, &w.base))
 		return 1;
 	if (check) {
 		puts("the settings are in order");
@@ -609,6 +641,8 @@ int main(int argc, char **argv)
 	PQfinish(w.listener);
 	db_free(w.db);
 	arena_free(w.arena);
+	settings_free(w.settings);
 	config_free(&w.config);
+	config_free(&w.base);
 	return 0;
 }

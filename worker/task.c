@@ -1,6 +1,7 @@
 /* task.c: see task.h. */
 #include "task.h"
 
+#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -72,10 +73,28 @@ static void lock_path(const struct config *config, const char *job, char path[PA
 	snprintf(path, PATH_MAX, "%s/jobs/%s", config->worker_dir, job);
 }
 
-static _Noreturn void become(const char *path, const char *config_path, pid_t parent, int in, int out, int err)
+/* What the database holds of the settings, for the action's environment, which goes over its file. */
+static size_t add_settings(const struct config *config, const char **env, size_t n)
+{
+	struct setting_text s;
+	char *value, *entry, *c;
+
+	for (size_t i = 0; config_describe(i, &s) && n < ENV_MAX - 1; i++) {
+		if (strcmp(config_source(config, i), "database") != 0 || !(value = config_value(config, i)))
+			continue;
+		if (asprintf(&entry, "POSTERN_%s=%s", s.name, value) < 0)
+			continue;
+		for (c = entry; *c != '='; c++)
+			*c = (char)toupper((unsigned char)*c);
+		env[n++] = entry; /* freed by execve */
+	}
+	return n;
+}
+
+static _Noreturn void become(const char *path, const struct config *config, const char *config_path, pid_t parent, int in, int out, int err)
 {
 	const char *env[ENV_MAX] = { SEARCH, "LC_ALL=C.UTF-8", "HOME=/" };
-	static char config[PATH_MAX + 32];
+	static char file[PATH_MAX + 32];
 	const struct rlimit no_core = { 0, 0 };
 	sigset_t none;
 	size_t n = 3;
@@ -84,9 +103,10 @@ static _Noreturn void become(const char *path, const char *config_path, pid_t pa
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent) /* it ends with the worker */
 		_exit(EXIT_RETRY);
 	if (config_path) {
-		snprintf(config, sizeof config, "POSTERN_CONFIG=%s", config_path);
-		env[n++] = config;
+		snprintf(file, sizeof file, "POSTERN_CONFIG=%s", config_path);
+		env[n++] = file;
 	}
+	n = add_settings(config, env, n);
 	for (char **e = environ; *e && n < ENV_MAX - 1; e++)
 		if (strncmp(*e, "POSTERN_", 8) == 0 && (!config_path || strncmp(*e, "POSTERN_CONFIG=", 15) != 0))
 			env[n++] = *e;
@@ -137,7 +157,7 @@ bool task_start(struct task *t, const struct config *config, const char *config_
 	}
 	in = input_of(t, data, secret);
 	if (in >= 0 && pipe2(out, O_CLOEXEC) == 0 && pipe2(err, O_CLOEXEC) == 0 && (t->pid = fork()) == 0)
-		become(path, config_path, parent, in, out[1], err[1]);
+		become(path, config, config_path, parent, in, out[1], err[1]);
 	shut(&in);
 	shut(&out[1]);
 	shut(&err[1]);

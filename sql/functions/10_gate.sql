@@ -339,11 +339,12 @@ LANGUAGE sql IMMUTABLE AS $$
 		|| coalesce((SELECT jsonb_object_agg(s, '***') FROM unnest(secrets) s), '{}') AS come) x
 $$;
 
--- domain.create -> domain.created, job.retry -> job.retried, job.cancel -> job.cancelled, service.stop -> service.stopped.
+-- domain.create -> domain.created, job.retry -> job.retried, job.cancel -> job.cancelled, service.stop -> service.stopped,
+-- setting.reset stays.
 CREATE FUNCTION gate.past(action text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
 	SELECT CASE WHEN action LIKE '%e' THEN action || 'd' WHEN action LIKE '%y' THEN left(action, -1) || 'ied'
-		WHEN action LIKE '%cancel' THEN action || 'led' WHEN action LIKE '%stop' THEN action || 'ped' ELSE action || 'ed' END
+		WHEN action LIKE '%cancel' THEN action || 'led' WHEN action LIKE '%set' THEN action WHEN action LIKE '%stop' THEN action || 'ped' ELSE action || 'ed' END
 $$;
 -- Is what such a job did told when it is done (ssl.renewed)? A change has its event from the request.
 CREATE FUNCTION gate.told_when_done(kind text) RETURNS boolean
@@ -389,8 +390,31 @@ BEGIN
 	VALUES ((gate.recognise(p_key_id, p_digest)).token_id, p_key, p_fingerprint, p_status, p_headers, p_body);
 END $$;
 
--- For health without a token: answers when PostgreSQL does.
-CREATE FUNCTION gate.alive() RETURNS boolean LANGUAGE sql VOLATILE AS 'SELECT true';
+-- The number of the last change of settings, for serve() to compare in every admission. A constant in the text of a function
+-- costs nothing to read there: plans have it built in, and a commit that replaces the function makes every other session plan
+-- anew from its next transaction on, before whoever committed is told so. A table would be read again and again.
+CREATE FUNCTION gate.settings_number() RETURNS int LANGUAGE sql STABLE PARALLEL SAFE AS 'SELECT 0';
+CREATE FUNCTION gate.publish_settings(p_number int) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	EXECUTE format('CREATE OR REPLACE FUNCTION gate.settings_number() RETURNS int LANGUAGE sql STABLE PARALLEL SAFE AS %L', 'SELECT ' || p_number);
+END $$;
+-- To be called once by each change, last: the row's lock makes changes take turns.
+CREATE FUNCTION gate.settings_changed() RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	v_number int;
+BEGIN
+	UPDATE postern.settings_head SET number = number + 1 RETURNING number INTO v_number;
+	PERFORM gate.publish_settings(v_number);
+END $$;
+-- What the database holds of the settings, for a program that has those of another number. Answers when PostgreSQL does: health
+-- without a token asks no more.
+CREATE FUNCTION gate.settings_held(p_number int) RETURNS TABLE (number int, held text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+	SELECT h.number, (SELECT json_object_agg(s.id, s.held #>> '{}')::text FROM postern.settings s WHERE s.held IS NOT NULL)
+	FROM postern.settings_head h WHERE h.number <> p_number
+$$;
 
 -- The schema's version and the oldest program version it serves: binaries refuse to run on what they do not know.
 CREATE FUNCTION gate.compatible_from() RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 1';
@@ -655,6 +679,9 @@ BEGIN
 END $$;
 ALTER FUNCTION gate.record(text, bytea, inet, uuid, bigint, text, text, text, text, int, text, bigint, text) OWNER TO postern_gate;
 ALTER FUNCTION gate.settle() OWNER TO postern_gate;
+ALTER FUNCTION gate.settings_held(int) OWNER TO postern_gate;
+REVOKE EXECUTE ON FUNCTION gate.settings_changed(), gate.publish_settings(int) FROM postern_tenant, postern_gate;
+SELECT gate.publish_settings(number) FROM postern.settings_head;
 ALTER FUNCTION gate.job_event(uuid, text, jsonb) OWNER TO postern_gate;
 ALTER FUNCTION gate.permissions(postern.caller) OWNER TO postern_gate;
 ALTER FUNCTION gate.token_stands() OWNER TO postern_operator;

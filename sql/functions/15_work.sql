@@ -296,7 +296,7 @@ BEGIN
 		END IF;
 	END LOOP;
 	GRANT EXECUTE ON FUNCTION work.shown(uuid) TO postern_gate;
-	GRANT EXECUTE ON FUNCTION gate.compatible_from(), gate.settle() TO postern_worker;
+	GRANT EXECUTE ON FUNCTION gate.compatible_from(), gate.settle(), gate.settings_held(int) TO postern_worker;
 	EXECUTE 'ALTER ROLE postern_worker SET statement_timeout = ''60s''';
 	EXECUTE 'ALTER ROLE postern_worker SET lock_timeout = ''10s''';
 	EXECUTE 'ALTER ROLE postern_worker SET idle_in_transaction_session_timeout = ''30s''';

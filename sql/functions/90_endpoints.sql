@@ -7,7 +7,9 @@
 --   read functions            (postern.caller, jsonb) RETURNS jsonb: a document
 --   a view `exported`         what an export shows of a row (the fields of its route's output), then `tenant`; where there is one
 --   tail(until, after)        lines, with their places, that follow the rows of an unbound administrator's export
---   write functions           (postern.caller, text, jsonb) RETURNS postern.done: (caller, id of the object, checked body)
+--   write functions           (postern.caller, text, jsonb) RETURNS postern.done: (caller, id of the object, checked body).
+--                             What a call changed of several objects it may tell the trail in its document's _before and _after
+--   learn                     (jsonb, boolean): optional; takes what the program knows and the database does not (lib/api.h)
 -- and gets
 --   serve(...)                admits a batch of waiting requests, reads what the admitted ones ask for and writes their
 --                             rows into the trail: one statement, one commit
@@ -168,6 +170,11 @@ BEGIN
 	r.id := coalesce(done.id, v_id);
 	r.doc := done.doc;
 	r.job := nullif(current_setting('postern.job', true), '');
+	IF p_id IS NULL AND r.doc ? '_before' THEN -- a call that changed several objects says so for the trail
+		r.old := r.doc -> '_before';
+		r.new := r.doc -> '_after';
+		r.doc := r.doc - '_before' - '_after';
+	END IF;
 	@after@
 	PERFORM set_config('postern.account_id', '', true);
 	RETURN r;
@@ -263,7 +270,8 @@ CREATE FUNCTION @schema@.serve(
 	p_op text[], p_id text[], p_limit int[], p_args text[], p_match text[],         -- what is read; p_op '' reads nothing
 	-- (p_match: the version a caller has of an object; of a list's cursor, the account it is bound to)
 	p_refused int[], p_refusal text[], p_later boolean[],  -- a refusal known before; whether the row comes in a statement of its own
-	p_request_id text[], p_object text[], p_method text[], p_path text[], p_action text[], p_agent text[], p_elapsed_us bigint[])
+	p_request_id text[], p_object text[], p_method text[], p_path text[], p_action text[], p_agent text[], p_elapsed_us bigint[],
+	p_settings int) -- the number of the settings by which all this was judged
 RETURNS TABLE (n int, status int, reason text, account_id bigint, rate_limit int, remaining int, reset_at bigint, held text[],
 	rank int, total bigint, rows @rows@[], doc text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $f$
@@ -275,6 +283,9 @@ DECLARE
 	v_heavy boolean := true = ANY (p_heavy);
 	v_action postern.bucket; -- what is left of the heavy actions' bucket, where that is the one that decides
 BEGIN
+	IF p_settings < gate.settings_number() THEN -- judge it again by those of now; nothing has happened
+		RAISE EXCEPTION USING ERRCODE = 'PNSET', MESSAGE = 'settings have changed';
+	END IF;
 	IF v_heavy THEN
 		v_action := gate.act(p_key, p_digest, p_ip, p_insecure, p_wanted, p_no_wild, p_rank, p_admin, p_own, v_now);
 	END IF;
@@ -523,7 +534,11 @@ END $f$;
 	FOR f IN SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = schema::regnamespace AND p.proname IN ('local_read', 'local_write', 'local_export') LOOP
 		EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO postern_cli', f);
 	END LOOP;
-	EXECUTE format('GRANT EXECUTE ON FUNCTION gate.alive(), gate.compatible_from(), gate.settle(),
+	IF to_regprocedure(schema || '.learn(jsonb, boolean)') IS NOT NULL THEN
+		EXECUTE format('ALTER FUNCTION %s.learn(jsonb, boolean) OWNER TO postern_operator', schema);
+		EXECUTE format('GRANT EXECUTE ON FUNCTION %s.learn(jsonb, boolean) TO %s', schema, login);
+	END IF;
+	EXECUTE format('GRANT EXECUTE ON FUNCTION gate.settings_held(int), gate.compatible_from(), gate.settle(),
 		gate.record(text, bytea, inet, uuid, bigint, text, text, text, text, int, text, bigint, text),
 		gate.keep(text, bytea, bytea, bytea, int, text, text) TO %s', login);
 END $build$;
@@ -557,5 +572,5 @@ REVOKE ALL ON FUNCTION gate.build_endpoint(postern.endpoints), gate.build_shown(
 ALTER FUNCTION gate.build_endpoint(postern.endpoints) OWNER TO postern_owner;
 ALTER FUNCTION gate.build_shown(regclass, regclass) OWNER TO postern_owner;
 SELECT gate.build_endpoint(e) FROM postern.endpoints e ORDER BY e.name;
-GRANT EXECUTE ON FUNCTION gate.alive(), gate.compatible_from() TO postern_cli;
+GRANT EXECUTE ON FUNCTION gate.settings_held(int), gate.compatible_from() TO postern_cli;
 ALTER ROLE postern_cli SET random_page_cost = 1.1;

@@ -42,6 +42,7 @@ const objects = {
 	mailboxes: async () => (await made('mailboxes', { address: `${s.unique('m')}@${await domain()}`, password: 'correct horse' })).id,
 	services: async () => s.psql(`INSERT INTO postern.services (kind, name, state) VALUES ('system', '${s.unique('svc')}', 'active') RETURNING id`), // posternd's part
 	roles: async (op) => (await made('roles', { name: s.unique('role'), scopes: [op.scope] })).id,
+	settings: () => 'job_days',
 	ssl: async () => {
 		const { id } = await made('ssl', { domain: await domain() });
 		s.psql(`UPDATE postern.jobs SET status = 'succeeded' WHERE resource = 'ssl' AND object_id = '${id}'`); // posternd's part
@@ -76,10 +77,12 @@ const bodies = {
 	replaceRole: (op) => ({ scopes: [op.scope], description: 'replaced' }),
 	createToken: (op) => ({ name: s.unique('new'), scopes: [op.scope] }), changeToken: () => ({ name: s.unique('renamed') }),
 	revokeTokens: () => ({ ids: [randomUUID()] }), rotateToken: () => ({ grace_s: 0 }),
+	setSettings: () => ({ event_days: 20, job_days: 80 }), putSettings: () => ({ event_days: null }), changeSettings: () => ({ event_days: 21 }),
+	replaceSetting: () => ({ value: 60 }), changeSetting: () => ({ value: '61' }),
 	createUser: () => ({ username: s.unique('nu') }), changeUser: () => ({ email: 'a@example.org' }), replaceUser: () => ({ email: 'b@example.org', account: own.username }),
 };
 const bodiless = ['Account', 'Database', 'Domain', 'Forwarder', 'Mailbox', 'User', 'Website'].flatMap((one) => [`suspend${one}`, `unsuspend${one}`])
-	.concat('cancelJob', 'disableCronJob', 'enableCronJob', 'runCronJob', 'reloadService', 'renewCertificate', 'restartService', 'retryJob', 'revokeToken', 'startService', 'stopService', 'verifyBackup');
+	.concat('cancelJob', 'disableCronJob', 'enableCronJob', 'runCronJob', 'reloadService', 'renewCertificate', 'resetSetting', 'restartService', 'retryJob', 'revokeToken', 'startService', 'stopService', 'verifyBackup');
 
 // A path such as ".json" exists in the bare spelling only.
 const bare = (op) => op.path.startsWith('.');
@@ -103,7 +106,7 @@ function trail(answers) {
 }
 
 // All that a request could have changed, but for the trail and the counts.
-const fingerprint = () => s.sql(['accounts', 'users', 'roles', 'tokens', 'keys', 'domains', 'domain_names', 'certificates', 'mailboxes', 'forwarders', 'databases', 'database_names', 'backups', 'cron', 'services', 'events', 'jobs', 'kept_answers']
+const fingerprint = () => s.sql(['accounts', 'users', 'roles', 'tokens', 'keys', 'domains', 'domain_names', 'certificates', 'mailboxes', 'forwarders', 'databases', 'database_names', 'backups', 'cron', 'services', 'events', 'jobs', 'kept_answers', 'settings', 'settings_head']
 	.map((t) => `SELECT '${t}' AS t, count(*), md5(string_agg(x::text, ';' ORDER BY x::text)) FROM postern.${t} x`).join(' UNION ALL '));
 
 before(async () => {

@@ -281,8 +281,8 @@ test('a binary\'s role may execute its own functions and those of the gate that 
 			WHERE n.nspname NOT IN ('pg_catalog', 'information_schema') AND has_schema_privilege('postern_${resource.name}', n.oid, 'USAGE')
 			AND has_function_privilege('postern_${resource.name}', p.oid, 'EXECUTE') ORDER BY 1`).map((r) => r.f);
 		const own = resource.name;
-		assert.deepEqual(may.filter((f) => !f.startsWith(`${own}.`)).filter((f) => !['gate.alive', 'gate.compatible_from', 'gate.keep', 'gate.record', 'gate.settle'].includes(f)), [], own);
-		assert.deepEqual(may.filter((f) => f.startsWith(`${own}.`)), [...(resource.routes.some((r) => r.does === 'export') ? [`${own}.export`] : []), `${own}.outcome`, `${own}.serve`, `${own}.write`], own);
+		assert.deepEqual(may.filter((f) => !f.startsWith(`${own}.`)).filter((f) => !['gate.compatible_from', 'gate.keep', 'gate.record', 'gate.settings_held', 'gate.settle'].includes(f)), [], own);
+		assert.deepEqual(may.filter((f) => f.startsWith(`${own}.`)), [...(resource.routes.some((r) => r.does === 'export') ? [`${own}.export`] : []), ...(own === 'settings' ? ['settings.learn'] : []), `${own}.outcome`, `${own}.serve`, `${own}.write`], own);
 	}
 	denied_all('postern_domains', ["domains.tenant_read('{1}', '{1}', '{page}', '{0}', '{10}', '{NULL}')", "domains.operator_read('{1}', NULL, '{page}', '{0}', '{10}', '{NULL}')", "users.local_read('list', NULL, 10, NULL, NULL)",
 		"domains.local_read('list', NULL, 10, NULL, NULL)", 'gate.system(NULL)', 'postern.audit_partitions(1)', "postern.wall('postern.domains')", "gate.sync_scopes('[]')"].map((f) => `SELECT ${f}`));
@@ -298,7 +298,7 @@ test('login roles are nobody special, belong to no other role and own nothing', 
 	assert.deepEqual(s.sql(`SELECT relname FROM pg_class WHERE pg_get_userbyid(relowner) = ANY ('{${nologin.join(',')}}')`), []);
 	for (const role of logins())
 		denied_all(role, ['SET ROLE postern_gate', 'SET ROLE postern_owner', 'CREATE TABLE public.mine (x int)', 'CREATE TABLE postern.mine (x int)', 'CREATE SCHEMA mine',
-			'CREATE TEMP TABLE mine (x int)', 'ALTER TABLE postern.audit DISABLE ROW LEVEL SECURITY', 'DROP FUNCTION gate.alive()']);
+			'CREATE TEMP TABLE mine (x int)', 'ALTER TABLE postern.audit DISABLE ROW LEVEL SECURITY', 'DROP FUNCTION gate.compatible_from()']);
 });
 
 test('every tenant table is behind row-level security that binds its owner too', () => {
@@ -385,7 +385,7 @@ test('a call with a forged digest reads nothing, changes nothing and writes no r
 	for (const digest of [`decode(repeat('00', 32), 'hex')`, `decode(repeat('00', 64), 'hex')`, `''::bytea`, 'NULL::bytea', `decode(repeat('ab', 32), 'hex')`]) {
 		const served = s.psql(`SELECT status, reason, rows IS NULL, doc IS NULL, account_id IS NULL FROM domains.serve(ARRAY['${key}'], ARRAY[${digest}], ARRAY['127.0.0.1'], ARRAY[false],
 			ARRAY['domains:read'], ARRAY[false], ARRAY[1], ARRAY[false], ARRAY[false], ARRAY[false], ARRAY['page'], ARRAY['0'], ARRAY[20], ARRAY[NULL::text], ARRAY[NULL::text],
-			ARRAY[NULL::int], ARRAY[NULL::text], ARRAY[false], ARRAY['${randomUUID()}'], ARRAY[NULL::text], ARRAY['GET'], ARRAY['/'], ARRAY['domain.list'], ARRAY[NULL::text], ARRAY[0::bigint])`, 'postern_domains');
+			ARRAY[NULL::int], ARRAY[NULL::text], ARRAY[false], ARRAY['${randomUUID()}'], ARRAY[NULL::text], ARRAY['GET'], ARRAY['/'], ARRAY['domain.list'], ARRAY[NULL::text], ARRAY[0::bigint], 0)`, 'postern_domains');
 		assert.equal(served, '401|unknown|t|t|t');
 		denied(`SELECT * FROM domains.write('${key}', ${digest}, '127.0.0.1', false, 'domains:write', false, 1, false, false, 'delete', '${a.rows.domains[0].id}', '{}', NULL, false, 204, NULL,
 			'${randomUUID()}', 'DELETE', '/', 'domain.delete', NULL, 0, NULL, NULL)`, 'postern_domains', /unknown/);

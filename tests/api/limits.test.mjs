@@ -107,7 +107,7 @@ test('heavy actions have a bucket of their own, and one that it refuses uses up 
 		return s.sql(`SELECT status, reason, rate_limit, remaining FROM domains.serve(${of(`'${key.key_id}'::text`)}, ${of(`'\\x${key.digest}'::bytea`)},
 			${of(`'127.0.0.1'::text`)}, ${of('false')}, ${of(`'domains:read'::text`)}, ${of('false')}, ${of('1')}, ${of('false')}, ${of('false')},
 			ARRAY[${heavy}], ${of(`''::text`)}, ${of('NULL::text')}, ${of('0')}, ${of('NULL::text')}, ${of('NULL::text')}, ${of('NULL::int')}, ${of('NULL::text')},
-			${of('false')}, ${of(`gen_random_uuid()::text`)}, ${of('NULL::text')}, ${of(`'POST'::text`)}, ${of(`'/'::text`)}, ${of(`'test.run'::text`)}, ${of('NULL::text')}, ${of('0::bigint')})
+			${of('false')}, ${of(`gen_random_uuid()::text`)}, ${of('NULL::text')}, ${of(`'POST'::text`)}, ${of(`'/'::text`)}, ${of(`'test.run'::text`)}, ${of('NULL::text')}, ${of('0::bigint')}, 0)
 			ORDER BY n`, 'postern_domains');
 	};
 	const alone = (heavy) => heavy.flatMap((one) => serve([one]));

@@ -174,6 +174,10 @@ test('a dry run of every write checks everything, answers 200 and changes nothin
 	const service = s.psql("INSERT INTO postern.services (kind, name, state) VALUES ('system', 'dry', 'active') RETURNING id"); // posternd's part
 	for (const verb of ['start', 'stop', 'restart', 'reload'])
 		good[`${verb}Service`] = { id: service };
+	Object.assign(good, {
+		setSettings: { body: { job_days: 7 }, doc: true }, putSettings: { body: { job_days: 7 }, doc: true }, changeSettings: { body: { job_days: 7 }, doc: true },
+		replaceSetting: { id: 'job_days', body: { value: 7 } }, changeSetting: { id: 'job_days', body: { value: 7 } }, deleteSetting: { id: 'job_days' }, resetSetting: { id: 'job_days' },
+	});
 	const before = inventory();
 	const operations = s.routes().flatMap((resource) => resource.routes.filter((r) => r.method !== 'GET').map((r) => ({ ...r, resource: resource.name })));
 	for (const { operation_id, method, path, resource, audit } of operations) {

@@ -39,7 +39,7 @@ test('batches that share tokens, in any order and from several binaries, never d
 				array_fill(false, ARRAY[n]), array_fill('page'::text, ARRAY[n]), array_fill('0'::text, ARRAY[n]), array_fill(3, ARRAY[n]),
 				array_fill(NULL::text, ARRAY[n]), array_fill(NULL::text, ARRAY[n]), array_fill(NULL::int, ARRAY[n]), array_fill(NULL::text, ARRAY[n]),
 				array_fill(false, ARRAY[n]), ARRAY(SELECT gen_random_uuid()::text FROM generate_series(1, n)), array_fill(NULL::text, ARRAY[n]), array_fill('GET'::text, ARRAY[n]),
-				array_fill('/api/x'::text, ARRAY[n]), array_fill('load.list'::text, ARRAY[n]), array_fill(NULL::text, ARRAY[n]), array_fill(0::bigint, ARRAY[n]));
+				array_fill('/api/x'::text, ARRAY[n]), array_fill('load.list'::text, ARRAY[n]), array_fill(NULL::text, ARRAY[n]), array_fill(0::bigint, ARRAY[n]), 0);
 			COMMIT;
 		END LOOP;
 	END $$`);

@@ -33,18 +33,18 @@ test('a binary may execute its own functions and the gate\'s five, and nothing e
 	assert.ok(endpoints.length >= 8);
 	for (const name of endpoints)
 		assert.deepEqual(executable(`postern_${name}`), [
-			...(exporting().includes(name) ? [`${name}.export`] : []), `${name}.outcome`, `${name}.serve`, `${name}.write`, 'gate.alive', 'gate.compatible_from', 'gate.keep', 'gate.record', 'gate.settle'].sort(), name);
+			...(exporting().includes(name) ? [`${name}.export`] : []), ...(name === 'settings' ? ['settings.learn'] : []), `${name}.outcome`, `${name}.serve`, `${name}.write`, 'gate.compatible_from', 'gate.keep', 'gate.record', 'gate.settings_held', 'gate.settle'].sort(), name);
 });
 
 test('the worker may take jobs and say how they go, seal the trail, keep house, say how cron jobs ran, and nothing else', () => {
-	assert.deepEqual(executable('postern_worker'), ['cron.note_run', 'cron.tick', 'gate.compatible_from', 'gate.settle',
+	assert.deepEqual(executable('postern_worker'), ['cron.note_run', 'cron.tick', 'gate.compatible_from', 'gate.settings_held', 'gate.settle',
 		...['add', 'add_checkpoint', 'drop_months', 'last', 'read_checkpoints', 'unsealed'].map((f) => `seals.${f}`),
 		...['beat', 'finish', 'keep_house', 'recover', 'seen', 'sequence', 'step', 'take'].map((f) => `work.${f}`)]);
 });
 
 test('the operator\'s command may execute the local functions and read the trail with its seals only', () => {
 	const allowed = [...endpoints.flatMap((name) => [`${name}.local_read`, `${name}.local_write`]), ...exporting().map((name) => `${name}.local_export`),
-		'gate.alive', 'gate.compatible_from', ...['read_checkpoints', 'read_rows', 'read_seals'].map((f) => `seals.${f}`)];
+		'gate.compatible_from', 'gate.settings_held', ...['read_checkpoints', 'read_rows', 'read_seals'].map((f) => `seals.${f}`)];
 	assert.deepEqual(executable('postern_cli'), allowed.sort());
 });
 

@@ -319,28 +319,28 @@ static void a_cursor_opens_for_its_own_list_only(void **state)
 
 static void unknown_tokens_are_counted_per_address_and_minute(void **state)
 {
-	struct address_limit *limit = address_limit_new(3);
+	struct address_limit *limit = address_limit_new();
 	const int64_t minute = 60000000;
 	int64_t reset;
 
 	(void)state;
 	assert_non_null(limit);
 	for (int i = 0; i < 3; i++)
-		assert_true(address_limit_pass(limit, "192.0.2.1", minute + i, &reset));
-	assert_false(address_limit_pass(limit, "192.0.2.1", minute + 9, &reset));
+		assert_true(address_limit_pass(limit, 3, "192.0.2.1", minute + i, &reset));
+	assert_false(address_limit_pass(limit, 3, "192.0.2.1", minute + 9, &reset));
 	assert_int_equal(reset, 2 * minute);
-	assert_true(address_limit_pass(limit, "192.0.2.2", minute + 9, &reset));
-	assert_false(address_limit_pass(limit, "192.0.2.1", 2 * minute - 1, &reset));
-	assert_true(address_limit_pass(limit, "192.0.2.1", 2 * minute, &reset));
+	assert_true(address_limit_pass(limit, 3, "192.0.2.2", minute + 9, &reset));
+	assert_false(address_limit_pass(limit, 3, "192.0.2.1", 2 * minute - 1, &reset));
+	assert_true(address_limit_pass(limit, 3, "192.0.2.1", 2 * minute, &reset));
 	for (int i = 0; i < 3; i++)
-		assert_true(address_limit_pass(limit, i ? "2001:db8::1" : "2001:db8::ffff", minute, &reset));
-	assert_false(address_limit_pass(limit, "2001:db8:0:0:1::", minute, &reset)); /* the same /64 */
+		assert_true(address_limit_pass(limit, 3, i ? "2001:db8::1" : "2001:db8::ffff", minute, &reset));
+	assert_false(address_limit_pass(limit, 3, "2001:db8:0:0:1::", minute, &reset)); /* the same /64 */
 	address_limit_free(limit);
 }
 
 static void a_flood_of_addresses_takes_no_memory_and_forgets_the_oldest_only(void **state)
 {
-	struct address_limit *limit = address_limit_new(1);
+	struct address_limit *limit = address_limit_new();
 	char address[32];
 	int64_t reset;
 	int refused = 0;
@@ -348,11 +348,11 @@ static void a_flood_of_addresses_takes_no_memory_and_forgets_the_oldest_only(voi
 	(void)state;
 	for (int i = 0; i < 65536; i++) {
 		snprintf(address, sizeof address, "10.0.%d.%d", i >> 8, i & 255);
-		assert_true(address_limit_pass(limit, address, 100000000 + i, &reset));
+		assert_true(address_limit_pass(limit, 1, address, 100000000 + i, &reset));
 	}
 	for (int i = 65000; i < 65536; i++) {
 		snprintf(address, sizeof address, "10.0.%d.%d", i >> 8, i & 255);
-		refused += !address_limit_pass(limit, address, 100070000, &reset);
+		refused += !address_limit_pass(limit, 1, address, 100070000, &reset);
 	}
 	assert_int_equal(refused, 536);
 	address_limit_free(limit);
