@@ -26,7 +26,7 @@ static const struct field fields[] = {
 	{ 0 }
 };
 
-/* Every setting as a field, for changes of several. Filled before main. */
+/* Every setting that may change as a field, for changes of several; the others are read-only. Filled before main. */
 static struct field several[CONFIG_SETTINGS_MAX + 1];
 static char abouts[CONFIG_SETTINGS_MAX][480];
 
@@ -35,8 +35,8 @@ __attribute__((constructor)) static void fill(void)
 	struct setting_text s;
 
 	for (size_t i = 0; i < CONFIG_SETTINGS_MAX && config_describe(i, &s); i++) {
-		snprintf(abouts[i], sizeof abouts[i], "%s; takes %s", s.about, s.takes);
-		several[i] = (struct field){ s.name, F_JSON, F_INPUT | F_NULLABLE, abouts[i] };
+		snprintf(abouts[i], sizeof abouts[i], s.fixed ? "For postern.conf alone: %s" : "%s; takes %s", s.fixed ? s.fixed : s.about, s.takes);
+		several[i] = (struct field){ s.name, F_JSON, s.fixed ? 0 : F_INPUT | F_NULLABLE, abouts[i] };
 	}
 }
 

@@ -250,6 +250,8 @@ size_t route_options(const struct resource *resource, const struct route *route,
 	if (route->does == DO_LIST || route->does == DO_EXPORT)
 		add_filters(&m, resource, route->does == DO_EXPORT);
 	for (const struct field *f = route->input; f && f->name; f++) {
+		if (route->does == DO_CALL && !(f->flags & F_INPUT))
+			continue; /* read-only */
 		if (route->method == M_GET)
 			add_query(&m, f->name, value_name(f->type), f->about);
 		else

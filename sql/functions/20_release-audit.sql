@@ -27,15 +27,15 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET j
 	 SELECT p.oid, n.nspname, p.proname, n.oid AS nsp FROM pg_catalog.pg_proc p JOIN ours n ON n.oid = p.pronamespace
 	), due AS (
 	 SELECT p.role, p.oid AS roleid, f.oid FROM present p JOIN fn f ON
-	  (p.name <> '' AND (f.nspname = p.name AND f.proname IN ('serve', 'write', 'outcome', 'export')
-	    OR f.nspname = 'gate' AND f.proname IN ('alive', 'compatible_from', 'settle', 'record', 'keep')))
+	  (p.name <> '' AND (f.nspname = p.name AND f.proname IN ('serve', 'write', 'outcome', 'export', 'learn')
+	    OR f.nspname = 'gate' AND f.proname IN ('settings_held', 'compatible_from', 'settle', 'record', 'keep')))
 	  OR (p.name = '' AND (f.nspname = 'work' AND f.proname IN ('take', 'beat', 'step', 'finish', 'recover', 'sequence', 'keep_house', 'seen')
-	    OR f.nspname = 'gate' AND f.proname IN ('compatible_from', 'settle')
+	    OR f.nspname = 'gate' AND f.proname IN ('settings_held', 'compatible_from', 'settle')
 	    OR f.nspname = 'cron' AND f.proname IN ('note_run', 'tick')
 	    OR f.nspname = 'seals' AND f.proname IN ('last', 'unsealed', 'add', 'add_checkpoint', 'read_checkpoints', 'drop_months')))
 	  OR (p.name IS NULL AND (f.nspname IN (SELECT name FROM postern.endpoints) AND f.proname IN ('local_read', 'local_write', 'local_export')
 	    OR f.nspname = 'seals' AND f.proname IN ('read_rows', 'read_seals', 'read_checkpoints')
-	    OR f.nspname = 'gate' AND f.proname IN ('alive', 'compatible_from')))
+	    OR f.nspname = 'gate' AND f.proname IN ('settings_held', 'compatible_from')))
 	), can AS (
 	 SELECT p.role, f.oid FROM present p JOIN fn f ON pg_catalog.has_function_privilege(p.oid, f.oid, 'EXECUTE')
 	  AND pg_catalog.has_schema_privilege(p.oid, f.nsp, 'USAGE') WHERE NOT p.rolsuper

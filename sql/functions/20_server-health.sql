@@ -150,6 +150,7 @@ DECLARE
 	r jsonb;
 BEGIN
 	SELECT * INTO m FROM postern.machines x ORDER BY x.said_at DESC LIMIT 1;
+	m.limits := m.limits || settings.held_of(m.limits); -- what was changed since, holds at once
 	d := jsonb_build_object('time', postern.clock(), 'machine', m.name, 'machine_time', m.facts_at, 'system', m.facts -> 'system', 'kernel', m.facts -> 'kernel',
 		'architecture', m.facts -> 'architecture', 'uptime_s', m.facts -> 'uptime_s', 'cpus', m.facts -> 'cpus', 'load', m.facts -> 'load',
 		'cpu', m.facts -> 'cpu', 'memory', m.facts -> 'memory', 'swap', m.facts -> 'swap', 'disks', coalesce(m.facts -> 'disks', '[]'),

@@ -14,6 +14,11 @@ SELECT s.id, s.id AS name, CASE WHEN settings.is_held(s) THEN s.held ELSE s.pres
        s.description, s.updated_at, s.version, 0::bigint AS tenant
 FROM postern.settings s;
 
+-- What the database holds of those settings that are members of `p`: for what a program has said of them before. 0 is left to it.
+CREATE FUNCTION settings.held_of(p jsonb) RETURNS jsonb
+LANGUAGE sql STABLE AS $$
+	SELECT coalesce(jsonb_object_agg(s.id, s.held), '{}') FROM postern.settings s WHERE p ? s.id AND settings.is_held(s) AND s.held <> '0'
+$$;
 -- Hold a value; null: none any more. `field` is where a caller gave it.
 CREATE FUNCTION settings.put(p_id text, p_value jsonb, field text) RETURNS void
 LANGUAGE plpgsql AS $$

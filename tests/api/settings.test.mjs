@@ -147,7 +147,7 @@ test('a value that does not fit is a 422 that names it, in the words of --check-
 		const refused = await ask(`/api/settings/${r.id}`, 'PUT', { value: r.default });
 		assert.equal(refused.status, 422, r.id);
 		assert.ok(refused.json.error.fields.value.includes(r.reason), refused.text);
-		assert.ok((await ask('/api/settings', 'PATCH', { [r.id]: r.default })).json.error.fields[r.id].includes(r.reason));
+		assert.match((await ask('/api/settings', 'PATCH', { [r.id]: r.default })).json.error.fields[r.id], /read-only/);
 	}
 	assert.match((await ask('/api/settings', 'PATCH', { jobdays: 3 })).json.error.fields.jobdays, /did you mean "job_days"/);
 	assert.equal((await ask('/api/settings/job_days', 'PUT', {})).status, 422);
