@@ -125,7 +125,7 @@ test('posternd and its actions go by what was set when they take a job', async (
 test('a value that does not fit is a 422 that names it, in the words of --check-config; nothing changes', async () => {
 	const rows = await all(), before = JSON.stringify(rows);
 	const wrong = { number: (r) => [r.minimum - 1, r.maximum + 1, 'x'], switch: () => ['maybe', 2], choice: () => ['nope'], text: (r) =>
-		({ token_prefix: ['P', 'x', 'x'.repeat(11)], acme_directory: ['http://a.example', 'x'], acme_email: ['x'], reserved_names: ['Upper.Example'] }[r.id] ?? []) };
+		({ token_prefix: ['P', 'x', 'x'.repeat(11)], acme_directory: ['http://a.example', 'x'], acme_email: ['x'], reserved_names: ['Upper.Example'], metrics_addresses: ['x', '10.0.0.0/33'] }[r.id] ?? []) };
 	const conf = path.join(s.dir, 'wrong.conf');
 	for (const r of rows.filter((x) => x.changeable && x.source !== 'environment')) {
 		assert.ok(wrong[r.type](r).length > 0, `no wrong values are known for ${r.id}: add some`);
