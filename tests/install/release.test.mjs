@@ -149,7 +149,7 @@ test('an extra grant is found and named: an endpoint\'s, a stranger\'s, everybod
 		['GRANT SELECT ON postern.keys TO postern_domains', 'REVOKE SELECT ON postern.keys FROM postern_domains', 'postern_domains', /more than it should: privileges on postern\.keys/],
 		['GRANT SELECT ON postern.tokens TO release_stranger', 'REVOKE SELECT ON postern.tokens FROM release_stranger', 'release_stranger', /more than it should: SELECT on postern\.tokens/],
 		['GRANT SELECT (digest) ON postern.keys TO postern_tenant', 'REVOKE SELECT (digest) ON postern.keys FROM postern_tenant', 'postern_tenant', /digests in postern\.keys/],
-		['GRANT EXECUTE ON FUNCTION gate.alive() TO PUBLIC', 'REVOKE EXECUTE ON FUNCTION gate.alive() FROM PUBLIC', 'PUBLIC', /EXECUTE on gate\.alive\(\)/],
+		['GRANT EXECUTE ON FUNCTION gate.compatible_from() TO PUBLIC', 'REVOKE EXECUTE ON FUNCTION gate.compatible_from() FROM PUBLIC', 'PUBLIC', /EXECUTE on gate\.compatible_from\(\)/],
 		['ALTER ROLE postern_tenant BYPASSRLS', 'ALTER ROLE postern_tenant NOBYPASSRLS', 'postern_tenant', /BYPASSRLS/],
 		['REVOKE EXECUTE ON FUNCTION gate.settle() FROM postern_users', 'GRANT EXECUTE ON FUNCTION gate.settle() TO postern_users', 'postern_users', /lacks: EXECUTE on gate\.settle\(\)/]]) {
 		s.psql(give);
