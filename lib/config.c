@@ -230,6 +230,11 @@ static const struct setting settings[] = {
 	{ "backup_warning_h", NUMBER, "hours", 0, 87600, "0",
 	  "Warn where an account's last good backup is older, or there is none; 0: than twice backup_every_h, and never where that is 0",
 	  LIVE(backup_warning_h) },
+	{ "usage_every_h", NUMBER, "hours", 0, 8760, "24",
+	  "Measure what each account takes up this often; 0: never", LIVE(usage_every_h) },
+	{ "usage_logs", PATH, "", 0, 0, "",
+	  "The web server's access logs in combined format, from which transfer is counted: %d is a domain, %u the account's user name, such as "
+	  "/var/log/nginx/%d.access.log; left out: it is not counted", AT(usage_logs) },
 };
 #define SETTINGS (sizeof settings / sizeof *settings)
 _Static_assert(SETTINGS <= CONFIG_SETTINGS_MAX, "a source for each");
@@ -390,7 +395,7 @@ static bool keep(struct config *c, const struct setting *s, const char *value, c
 	bool fits = false;
 	switch (s->type) {
 	case DSN:    fits = (!*value && !*s->preset) || (*value && is_dsn(value)); break;
-	case PATH:   fits = *value == '/'; break;
+	case PATH:   fits = (!*value && !*s->preset) || *value == '/'; break;
 	case NAMES: fits = are_names(value); break;
 	case SERVICES: fits = are_services(value); break;
 	case BLOCKS: fits = are_blocks(value); break;

@@ -79,6 +79,8 @@ struct config {
 	char *backup_repository; /* default /var/lib/postern/backups */
 	char *backup_password_file; /* default /var/lib/postern/backups.password */
 	int backup_keep_last;    /* 1..1000, default 7 */
+	int usage_every_h;       /* 0..8760, default 24; 0: never */
+	char *usage_logs;        /* path with %d or %u, or "" */
 	int backup_every_h;      /* 0..8760, default 0: never */
 	char *services;          /* of this machine, "name" or "name:/pid/file", default "" */
 	char *service_manager;   /* "auto" (default), "systemd", "none" */

@@ -197,6 +197,7 @@ END $$;
 CREATE FUNCTION accounts.forget(p_id bigint) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
+	DELETE FROM postern.usage WHERE account_id = p_id;
 	DELETE FROM postern.cron WHERE account_id = p_id;
 	DELETE FROM postern.certificates WHERE account_id = p_id;
 	DELETE FROM postern.websites WHERE account_id = p_id;

@@ -50,6 +50,7 @@ const objects = {
 	},
 	tokens: async (op) => (await mint(s, { owner: own.user.username, scopes: [op.scope], expires_at: stamp })).id,
 	websites: async () => (await made('websites', { domain: await domain() })).id,
+	usage: async () => own.account.id,
 	users: async () => (await made('users', { username: s.unique('u'), account: own.username })).id,
 };
 // What must have been done to the object before.
@@ -106,7 +107,7 @@ function trail(answers) {
 }
 
 // All that a request could have changed, but for the trail and the counts.
-const fingerprint = () => s.sql(['accounts', 'users', 'roles', 'tokens', 'keys', 'domains', 'domain_names', 'certificates', 'mailboxes', 'forwarders', 'databases', 'database_names', 'backups', 'cron', 'services', 'events', 'jobs', 'kept_answers', 'settings', 'settings_head']
+const fingerprint = () => s.sql(['accounts', 'users', 'roles', 'tokens', 'keys', 'domains', 'domain_names', 'certificates', 'mailboxes', 'forwarders', 'databases', 'database_names', 'backups', 'cron', 'usage', 'services', 'events', 'jobs', 'kept_answers', 'settings', 'settings_head']
 	.map((t) => `SELECT '${t}' AS t, count(*), md5(string_agg(x::text, ';' ORDER BY x::text)) FROM postern.${t} x`).join(' UNION ALL '));
 
 before(async () => {

@@ -8,7 +8,7 @@ import { startStack } from './harness.mjs';
 
 let s, a, b, bound, resources, roles;
 const ask = (token, method, target, body) => s.ask(`/api/${target}`, { method, body, token });
-const owned = ['domains', 'mailboxes', 'forwarders', 'databases', 'backups', 'cron', 'users', 'tokens', 'accounts', 'audit']; // tenant resources
+const owned = ['domains', 'mailboxes', 'forwarders', 'databases', 'backups', 'cron', 'usage', 'users', 'tokens', 'accounts', 'audit']; // tenant resources
 
 // A tenant with something of everything. `marks` are texts that nobody else may ever see.
 async function furnish() {
@@ -37,6 +37,9 @@ async function furnish() {
 	for (const kind of ['files', 'mail'])
 		assert.equal((await ask(t.token, 'POST', 'backups', { kind, note: s.unique('note') })).status, 202);
 	t.rows.backups = (await ask(t.token, 'GET', 'backups')).json.data;
+	t.rows.usage = [{ id: t.account.id, account: t.username }];
+	s.psql(`INSERT INTO postern.usage (account_id, files_bytes, mail_bytes, databases_bytes, backups_bytes, domains, mailboxes, databases, cron, computed_at) -- posternd's part
+		VALUES (${t.account.id}, 1, 2, 3, 4, 0, 0, 0, 0, now())`);
 	t.rows.cron = [await make('cron', { name: s.unique('clock'), schedule: '@daily', command: `echo ${s.unique('word')}` }), await make('cron', { schedule: '@daily', command: `echo ${s.unique('word')}` })];
 	t.marks.push(...t.rows.cron.flatMap((c) => [c.command, c.job_id]));
 	t.marks.push(...t.rows.backups.flatMap((b) => [b.note, b.job_id]));
@@ -65,7 +68,7 @@ before(async () => {
 after(() => s?.stop());
 
 // All rows of B, as PostgreSQL has them.
-const rows_of = (t) => s.sql(['accounts WHERE id =', 'users WHERE account_id =', 'tokens WHERE account_id =', 'keys WHERE account_id =', 'domains WHERE account_id =', 'mailboxes WHERE account_id =', 'forwarders WHERE account_id =', 'databases WHERE account_id =', 'database_names WHERE account_id =', 'backups WHERE account_id =', 'cron WHERE account_id =',
+const rows_of = (t) => s.sql(['accounts WHERE id =', 'users WHERE account_id =', 'tokens WHERE account_id =', 'keys WHERE account_id =', 'domains WHERE account_id =', 'mailboxes WHERE account_id =', 'forwarders WHERE account_id =', 'databases WHERE account_id =', 'database_names WHERE account_id =', 'backups WHERE account_id =', 'cron WHERE account_id =', 'usage WHERE account_id =',
 	'domain_names WHERE account_id =', 'events WHERE account_id ='].map((q) => `SELECT x::text AS row FROM postern.${q.replace(' WHERE', ' x WHERE')} ${t.account.id}`).join(' UNION ALL '))
 	.map((r) => r.row).sort();
 
@@ -95,7 +98,7 @@ test('no list of a tenant shows a row of another, by whatever filter, search, so
 });
 
 test('totals count own rows only', async () => {
-	for (const resource of ['domains', 'mailboxes', 'forwarders', 'databases', 'backups', 'cron', 'users', 'accounts']) {
+	for (const resource of ['domains', 'mailboxes', 'forwarders', 'databases', 'backups', 'cron', 'usage', 'users', 'accounts']) {
 		const list = await ask(a.token, 'GET', resource);
 		assert.equal(list.json.total, a.rows[resource].length, resource);
 	}
@@ -310,7 +313,7 @@ test('every tenant table is behind row-level security that binds its owner too',
 });
 
 const as = (role, account, statement) => s.psql(`BEGIN; SET LOCAL ROLE ${role}; ${account === null ? '' : `SET LOCAL postern.account_id = '${account}';`} ${statement}; COMMIT;`);
-const tenant_tables = ['accounts', 'users', 'tokens', 'rates', 'domains', 'domain_names', 'mailboxes', 'forwarders', 'databases', 'database_names', 'backups', 'cron', 'jobs', 'events', 'audit'];
+const tenant_tables = ['accounts', 'users', 'tokens', 'rates', 'domains', 'domain_names', 'mailboxes', 'forwarders', 'databases', 'database_names', 'backups', 'cron', 'usage', 'jobs', 'events', 'audit'];
 
 test('the tenant role sees own rows only when it asks without any condition, and none without an account', () => {
 	const counts = tenant_tables.map((table) => `SELECT '${table}|' || count(*) || '|' ||
@@ -323,7 +326,7 @@ test('the tenant role sees own rows only when it asks without any condition, and
 	}
 	for (const nobody of [null, '', '-1', '999999999'])
 		assert.deepEqual(as('postern_tenant', nobody, counts).split('\n'), tenant_tables.map((table) => `${table}|0|0`), `account ${nobody}`);
-	for (const view of ['domains', 'mailboxes', 'forwarders', 'databases', 'backups', 'cron', 'users', 'tokens', 'accounts', 'audit'])
+	for (const view of ['domains', 'mailboxes', 'forwarders', 'databases', 'backups', 'cron', 'usage', 'users', 'tokens', 'accounts', 'audit'])
 		assert.equal(as('postern_tenant', a.account.id, `SELECT count(*) FROM ${view}.item WHERE tenant <> ${a.account.id}`), '0', view);
 	assert.ok(Number(as('postern_operator', null, 'SELECT count(DISTINCT account_id) FROM postern.domains')) >= 2);
 });
