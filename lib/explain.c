@@ -74,6 +74,19 @@ static const char *joined(struct arena *arena, struct json_object *list)
 	return text;
 }
 
+/* What the path takes instead of that method. */
+static const char *taken(const struct request *asked)
+{
+	struct buf list;
+	const char *text;
+
+	buf_init(&list, 200);
+	reply_methods(asked, &list);
+	text = buf_failed(&list) ? NULL : arena_printf(asked->arena, "the path takes %s", list.data);
+	buf_free(&list);
+	return text;
+}
+
 static void put(struct json_object *object, const char *name, const char *text)
 {
 	json_object_object_add(object, name, text ? json_object_new_string(text) : NULL);
@@ -88,8 +101,11 @@ int explain_tell(struct request *r, struct json_object *document)
 
 	if (!imagine(r, &asked))
 		return -1;
-	if (asked.failure.set)
-		check = asked.failure.code == ERR_NOT_FOUND ? "route" : "method";
+	if (asked.failure.set) {
+		check = asked.allowed ? "method" : "route";
+		if (asked.allowed)
+			asked.failure.details = taken(&asked);
+	}
 	if (reason) {
 		asked.caller.held = joined(r->arena, json_object_object_get(document, "held"));
 		refusal_set(&asked, reason);
@@ -101,7 +117,7 @@ int explain_tell(struct request *r, struct json_object *document)
 	put(document, "code", info ? info->code : NULL);
 	put(document, "check", check);
 	put(document, "message", !info ? "the gate lets it in" : asked.failure.message ? asked.failure.message : info->title);
-	put(document, "details", asked.failure.details);
+	put(document, "details", info && !asked.failure.details ? info->remedy : asked.failure.details);
 	put(document, "method", asked.method_name);
 	put(document, "path", asked.uri);
 	put(document, "ip", *asked.address ? asked.address : NULL);

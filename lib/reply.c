@@ -94,20 +94,26 @@ static void common_headers(const struct request *r, struct reply *out, const cha
 	header(h, "X-Accepted-Scopes", refusal_needed(r));
 }
 
-static void allow_header(const struct request *r, struct reply *out)
+void reply_methods(const struct request *r, struct buf *out)
 {
 	static const struct { enum method method; const char *name; } names[] = {
 		{ M_GET, "GET, HEAD" }, { M_POST, "POST" }, { M_PUT, "PUT" }, { M_PATCH, "PATCH" }, { M_DELETE, "DELETE" },
 		{ M_OPTIONS, "OPTIONS" }
 	};
-	const char *separator = "Allow: ";
+	const char *separator = "";
 
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
 		if (r->allowed & 1u << names[i].method || names[i].method == M_OPTIONS) {
-			buf_str(&out->head, separator);
-			buf_str(&out->head, names[i].name);
+			buf_str(out, separator);
+			buf_str(out, names[i].name);
 			separator = ", ";
 		}
+}
+
+static void allow_header(const struct request *r, struct reply *out)
+{
+	buf_str(&out->head, "Allow: ");
+	reply_methods(r, &out->head);
 	buf_str(&out->head, "\r\n");
 }
 

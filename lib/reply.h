@@ -17,6 +17,8 @@ void reply_result(const struct request *, const struct verdict *, int status, bo
 void reply_failure(const struct request *, struct reply *);
 /* The head of an export; its lines are streamed. */
 void reply_export(const struct request *, bool csv, struct reply *);
+/* The methods that r's path takes, as in Allow. */
+void reply_methods(const struct request *, struct buf *);
 /* 204 with Allow. */
 void reply_options(const struct request *, struct reply *);
 /* The first answer of an Idempotency-Key again. */

@@ -99,6 +99,8 @@ test('every spelling of an address is understood, and what is no address or take
 		const told = await explain({ method, path: target, token: held.id });
 		assert.deepEqual([told.allowed, told.operation, told.reason, told.commands], [false, null, null, []]);
 		assert.deepEqual([told.status, told.check], /nothing|\/\/|^\/$/.test(target) ? [404, 'route'] : [405, 'method'], target);
+		if (told.status === 405)
+			assert.equal(told.details, `the path takes ${(await attempt(method, target, held.token)).headers.get('allow')}`);
 	}
 	for (const method of ['HEAD', 'OPTIONS'])
 		assert.equal((await explain({ method, path: '/api/domains', token: held.id })).allowed, true);
