@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #define S INT64_C(1000000)
@@ -247,6 +248,26 @@ static void now_is_microseconds_not_seconds(void **state)
 	assert_true(second > 1700000000 * S);
 }
 
+static void the_zone_has_a_name(void **state)
+{
+	static const char *const zones[][2] = { { "Europe/Berlin", "Europe/Berlin" }, { ":America/New_York", "America/New_York" },
+	                                        { "/usr/share/zoneinfo/Asia/Kathmandu", "Asia/Kathmandu" }, { "", "UTC" }, { "<+03>-3", "UTC" },
+	                                        { "/etc/localtime", "UTC" } };
+	char out[TIMESTAMP_ZONE_MAX], longest[200];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof zones / sizeof *zones; i++) {
+		use_zone(zones[i][0]);
+		assert_string_equal(timestamp_zone(out), zones[i][1]);
+	}
+	memset(longest, 'a', sizeof longest - 1);
+	longest[sizeof longest - 1] = '\0';
+	use_zone(longest);
+	assert_string_equal(timestamp_zone(out), "UTC");
+	use_zone(NULL); /* the machine's, whatever it is */
+	assert_true(*timestamp_zone(out));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -262,6 +283,7 @@ int main(void)
 		cmocka_unit_test_teardown(of_two_last_seconds_the_later_ends_the_day, forget_zone),
 		cmocka_unit_test_teardown(a_day_whose_last_second_is_skipped_ends_before_the_next, forget_zone),
 		cmocka_unit_test_teardown(what_is_no_date_has_no_end, forget_zone),
+		cmocka_unit_test_teardown(the_zone_has_a_name, forget_zone),
 		cmocka_unit_test(instants_are_written_in_utc),
 		cmocka_unit_test(the_c_library_agrees_about_every_day),
 		cmocka_unit_test(now_is_microseconds_not_seconds),

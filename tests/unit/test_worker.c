@@ -8,7 +8,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +20,7 @@
 #include <unistd.h>
 
 #include "action.h"
+#include "cron.h"
 #include "task.h"
 #include "timestamp.h"
 
@@ -450,6 +453,76 @@ static void an_attempt_does_not_begin_while_another_still_holds_its_lock(void **
 	task_free(&first, &config);
 }
 
+/* getpwnam has one answer at a time: asked for a name that lies in it, it would find whoever comes first, who is root. */
+static void a_command_runs_as_the_user_that_was_found_before(void **state)
+{
+	struct passwd *user = getpwnam("nobody");
+	struct command c = { .argv = { "id", "-un" } };
+
+	(void)state;
+	if (geteuid() != 0 || !user)
+		skip();
+	c.user = user->pw_name;
+	assert_true(command_run(&action, &c));
+	assert_string_equal(c.output, "nobody\n");
+}
+
+/* ---- results of cron jobs ---- */
+
+static bool taken(const char *text, size_t len, struct cron_result *r)
+{
+	bool good;
+
+	assert_true(file_write(root, "12", text, len, 0600, (uid_t)-1, (gid_t)-1));
+	good = cron_take(action.arena, root, "12", r);
+	assert_false(there("12"));
+	assert_false(there(".taken"));
+	return good;
+}
+
+static void a_result_is_read_once_and_only_as_a_run_leaves_it(void **state)
+{
+	const int64_t now = timestamp_now();
+	const char *good = arena_printf(action.arena, "postern-cron 1 %" PRId64 " %" PRId64 " 255\n", now - 1000, now);
+	const char *const bad[] = {
+		"", "x", "postern-cron 1 ", "postern-cron 1 1 2 3", "postern-cron 1 1 2\n", "postern-cron 2 1 2 3\n", "postern-cron 1  1 2 3\n", "postern-cron 1 -1 2 3\n",
+		"postern-cron 1 1 2 -3\n", "postern-cron 1 1 2 256\n", "postern-cron 1 1 2 0x1\n", "postern-cron 1 99999999999999999999 2 3\n",
+		arena_printf(action.arena, "postern-cron 1 1 %" PRId64 " 0\n", now + (int64_t)2 * 86400 * 1000000), arena_printf(action.arena, " %s", good)
+	};
+	struct cron_result r;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+		if (*bad[i])
+			assert_false(taken(bad[i], strlen(bad[i]), &r));
+	assert_true(taken(good, strlen(good), &r));
+	assert_true(r.started_us == now - 1000 && r.finished_us == now);
+	assert_int_equal(r.exit_code, 255);
+	assert_string_equal(r.output, "");
+	assert_true(taken("postern-cron 1 9 2 0\nx", 22, &r)); /* the clock was set back */
+	assert_true(r.started_us == 9 && r.finished_us == 9);
+	assert_false(cron_take(action.arena, root, "12", &r));
+}
+
+static void output_becomes_text(void **state)
+{
+	static const struct { const char *bytes; size_t len; const char *text; } outputs[] = {
+		{ "a\tb\r\n", 5, "a\tb\r\n" }, { "\033[1m\007\177", 6, "?[1m??" }, { "a\0b", 3, "a?b" }, { "\xc3\xa4\xe2\x82\xac\xf0\x9f\x90\x98", 9, "\xc3\xa4\xe2\x82\xac\xf0\x9f\x90\x98" },
+		{ "\xa4x", 2, "x" }, { "\x82\xac\x80\x80x", 5, "?x" }, { "x\xff\xc3", 3, "x??" }, { "\xed\xa0\x80", 3, "???" }, { "\xc0\xaf", 2, "??" }
+	};
+	struct cron_result r;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof outputs / sizeof *outputs; i++) {
+		char bytes[64] = "postern-cron 1 1 2 0\n";
+		size_t head = strlen(bytes);
+
+		memcpy(bytes + head, outputs[i].bytes, outputs[i].len);
+		assert_true(taken(bytes, head + outputs[i].len, &r));
+		assert_string_equal(r.output, outputs[i].text);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -467,6 +540,9 @@ int main(void)
 		cmocka_unit_test(output_has_a_ceiling_and_lines_are_heard_one_by_one),
 		cmocka_unit_test(large_input_and_output_do_not_wait_for_each_other),
 		cmocka_unit_test(a_command_dies_with_its_action),
+		cmocka_unit_test(a_command_runs_as_the_user_that_was_found_before),
+		cmocka_unit_test(a_result_is_read_once_and_only_as_a_run_leaves_it),
+		cmocka_unit_test(output_becomes_text),
 		cmocka_unit_test(a_setting_is_split_at_spaces),
 		cmocka_unit_test(an_action_gets_the_job_and_its_answer_is_heard),
 		cmocka_unit_test(exit_codes_tell_for_now_from_for_good),
