@@ -186,6 +186,8 @@ test('one\'s own token takes profile:read; others\' an administrator with tokens
 		errors.push(refused.json.error);
 	}
 	assert.deepEqual(errors[0], errors[1]);
+	const bound = await mint(s, { scopes: ['*'], account: tenant.username });
+	assert.equal((await s.ask('/api/explain', { method: 'POST', body: { ...question, token: own.id }, token: bound.token })).status, 422);
 	const narrow = await mint(s, { scopes: ['profile:read'] });
 	const refused = await s.ask('/api/explain', { method: 'POST', body: { ...question, token: own.id }, token: narrow.token });
 	assert.equal(refused.status, 403, refused.text);
