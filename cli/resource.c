@@ -342,6 +342,8 @@ static int run(struct call *call, struct local *local)
 	} else {
 		if (answer && call->cli->json)
 			print_json(stdout, answer);
+		else if (json_object_is_type(answer, json_type_string))
+			fputs(json_object_get_string(answer), stdout);
 		else if (answer)
 			show_object(stdout, (status == 202 ? resource_find("jobs") : call->resource)->fields, answer);
 		if (json_object_is_type(answer, json_type_object))

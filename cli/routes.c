@@ -14,7 +14,7 @@ static const struct bit field_bits[] = {
 	{ F_WRITEONLY, "writeonly" }, { F_LOCAL, "local" }, { F_MAYBE_NULL, "maybe_null" }, { 0, NULL }
 };
 static const struct bit route_bits[] = {
-	{ R_OWN, "own" }, { R_NO_WILD, "no_wild" }, { R_OPEN_TOO, "open_too" }, { R_CREATES, "creates" },
+	{ R_OWN, "own" }, { R_NO_WILD, "no_wild" }, { R_OPEN_TOO, "open_too" }, { R_CREATES, "creates" }, { R_LISTED, "listed" },
 	{ R_SHOW_ONCE, "show_once" }, { R_JOB, "job" }, { 0, NULL }
 };
 static const char *const types[] = {

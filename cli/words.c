@@ -47,7 +47,7 @@ const char *route_verb(const struct route *route)
 
 	if (slash && slash[1] && slash[1] != '{')
 		return route->does == DO_REPLACE ? NULL : slash + 1;
-	if (route->type) /* the same document as another media type */
+	if (*route->path == '.') /* the same document as another media type */
 		return NULL;
 	switch (route->does) {
 	case DO_LIST:   return "list";

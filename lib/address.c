@@ -110,6 +110,30 @@ bool address_parse_cidr(const char *text, char out[ADDRESS_TEXT_MAX], const char
 	return true;
 }
 
+bool address_is_listed(const char *text, const char *blocks)
+{
+	char one[ADDRESS_TEXT_MAX], block[ADDRESS_TEXT_MAX], same[ADDRESS_TEXT_MAX], *slash;
+	struct address a;
+	const char *why;
+	size_t len;
+
+	for (const char *at = blocks; *at; at += len) {
+		at += strspn(at, " ");
+		len = strcspn(at, " ");
+		snprintf(one, sizeof one, "%.*s", (int)(len < sizeof one ? len : 0), at);
+		if (!address_parse_cidr(one, block, &why) || !read_address(text, &a) || !(slash = strchr(block, '/')))
+			continue;
+		*slash = '\0';
+		if (a.family != (strchr(block, ':') ? AF_INET6 : AF_INET))
+			continue;
+		clear_host_bits(&a, (unsigned)read_prefix(slash + 1));
+		write_address(&a, same);
+		if (strcmp(same, block) == 0)
+			return true;
+	}
+	return false;
+}
+
 bool address_is_loopback(const char *text)
 {
 	static const unsigned char one[16] = { [15] = 1 };

@@ -17,6 +17,9 @@ bool address_parse(const char *text, char out[ADDRESS_TEXT_MAX]);
  * beyond the prefix ("10.0.0.1/8"); *why is then a static sentence naming the remedy ("host bits are set; ..."). */
 bool address_parse_cidr(const char *text, char out[ADDRESS_TEXT_MAX], const char **why);
 
+/* Does one of these blocks, separated by spaces, hold the address? Unreadable text is in no block. */
+bool address_is_listed(const char *text, const char *blocks);
+
 /* True for 127.0.0.0/8, ::1 and the empty string's opposite never: unreadable text is not loopback. */
 bool address_is_loopback(const char *text);
 

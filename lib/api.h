@@ -98,7 +98,8 @@ enum route_flag {
 	R_OPEN_TOO  = 1 << 2,  /* answers without a token as well (a short form), see .open */
 	R_CREATES   = 1 << 3,  /* an action that answers 201 */
 	R_SHOW_ONCE = 1 << 4,  /* the answer holds a secret: Cache-Control: no-store, not kept for replays */
-	R_JOB       = 1 << 5   /* answers 202 with the job that it asked for */
+	R_JOB       = 1 << 5,  /* answers 202 with the job that it asked for */
+	R_LISTED    = 1 << 6   /* answers the addresses of the setting metrics_addresses without a token, too, by the schema's open() */
 };
 
 struct route {
@@ -121,7 +122,7 @@ struct route {
 	const struct field *output;/* what CALL or READ answers with; NULL: READ the resource's fields, CALL any object. EXPORT: a line */
 	const char *once;          /* R_SHOW_ONCE: the member that holds the secret */
 	const char *(*document)(void); /* READ: what it answers, made by the program and constant while it runs */
-	const char *type;          /* the document is answered bare, as this media type */
+	const char *type;          /* the document is answered bare, as this media type; one of SQL's is then a JSON string, its text */
 };
 
 /* The columns "does, call" of a route. */

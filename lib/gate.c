@@ -147,6 +147,8 @@ struct gate *gate_new(const struct config *config, struct settings *settings, co
 	snprintf(gate->outcome_sql, sizeof gate->outcome_sql, "SELECT * FROM \"%s\".outcome($1::text, $2::bytea, $3::text, $4::text::uuid)",
 	         resource->name);
 	gate->outcome = (struct db_stmt){ "outcome", gate->outcome_sql, 4, 3 };
+	snprintf(gate->open_sql, sizeof gate->open_sql, "SELECT \"%s\".open()::text", resource->name);
+	gate->open = (struct db_stmt){ "open", gate->open_sql, 0, 1 };
 	db_on_connect(gate->admit_db, schema_fits, gate);
 	db_on_connect(gate->write_db, schema_fits, gate);
 	return gate;
@@ -488,6 +490,28 @@ bool gate_refresh(struct gate *gate)
 bool gate_is_behind(const struct verdict *v)
 {
 	return v->db == DB_ERROR && strcmp(v->error.sqlstate, "PNSET") == 0;
+}
+
+const char *gate_open(struct gate *gate, struct arena *arena)
+{
+	struct db_error error;
+	PGresult *result = NULL;
+	const char *doc = NULL;
+
+	if (!gate_take_write(gate))
+		return NULL;
+	for (int i = 0; i < GATE_ATTEMPTS; i++) {
+		enum db_status status = db_run(gate->write_db, &gate->open, NULL, &result, arena, &error);
+
+		if (status == DB_OK)
+			doc = arena_strdup(arena, db_get_text(result, 0, 0));
+		if (status != DB_ERROR || !db_is_stale(&error))
+			break;
+		db_close(gate->write_db);
+	}
+	pthread_mutex_unlock(&gate->write_lock);
+	PQclear(result);
+	return doc;
 }
 
 void gate_keep_house(struct gate *gate)

@@ -56,6 +56,9 @@ bool gate_is_behind(const struct verdict *);
 /* Read the settings in force; false where PostgreSQL cannot be asked. */
 bool gate_refresh(struct gate *);
 
+/* What a route with R_LISTED answers without a token, in the arena; NULL: PostgreSQL cannot be asked. */
+const char *gate_open(struct gate *, struct arena *);
+
 /* Close idle connections; settle refusal counts whose window is over. Call every few seconds. */
 void gate_keep_house(struct gate *);
 #endif

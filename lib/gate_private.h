@@ -29,6 +29,8 @@ struct gate {
 	char outcome_sql[256];
 	struct db_stmt outcome;
 	struct db_stmt write;
+	char open_sql[128];
+	struct db_stmt open;
 	atomic_bool refusals;      /* some may have to be settled */
 	atomic_bool connected;     /* once at least */
 };

@@ -235,7 +235,9 @@ int local_call(struct local *local, const struct resource *resource, const struc
 	else
 		reply_result(&r, &v, v.status, false, &reply);
 	http = reply.status;
-	if (!reply.no_body && !buf_failed(&reply.body) && reply.body.data)
+	if (!reply.no_body && !buf_failed(&reply.body) && reply.body.data && route->type && http == 200)
+		*answer = json_object_new_string_len(reply.body.data, (int)reply.body.len);
+	else if (!reply.no_body && !buf_failed(&reply.body) && reply.body.data)
 		*answer = json_parse(reply.body.data, reply.body.len, &why, &at);
 	token_wipe(r.once_value, sizeof r.once_value);
 	if (reply.body.data)

@@ -22,7 +22,7 @@ void local_close(struct local *);
  * parameters of contract section 5, and dry_run, cascade; `body` borrowed, may be NULL.
  * Returns the HTTP status that the API would have answered (503: PostgreSQL out of reach). *answer is a new reference for
  * the caller to put (or NULL for 204): the plain dialect's object, list {"data":[…],"total",…} or {"error":{…}}.
- * An object created with a secret has it as a member, once.
+ * An object created with a secret has it as a member, once. What is answered as a media type of its own is a string.
  */
 int local_call(struct local *, const struct resource *, const struct route *, const char *id,
                const struct local_parameter *query, struct json_object *body, struct json_object **answer);

@@ -455,7 +455,7 @@ static void resource_schemas(struct buf *b, const struct resource *resource)
 			object_words(b, t->output, NULL, false, false);
 			end(b);
 		}
-		rows |= t->does != DO_CALL && !t->document && !t->output;
+		rows |= t->does != DO_CALL && !t->document && !t->output && !t->type;
 		lists |= t->does == DO_LIST;
 		writes |= t->does == DO_CREATE || t->does == DO_REPLACE || t->does == DO_PATCH || t->does == DO_ACTION ||
 		          t->does == DO_DELETE;
@@ -1026,8 +1026,9 @@ static void operation(struct buf *b, const struct resource *resource, const stru
 }
 
 /* The other spellings of a path, which answer alike. */
-static void spellings(struct buf *b, const struct resource *resource, const char *path, enum shape shape)
+static void spellings(struct buf *b, const struct resource *resource, const struct route *t, enum shape shape)
 {
+	const char *path = t->path;
 	const char *names[] = { resource->name, resource->alias };
 	const char *prefixes[2] = { shape == PLAIN ? "/api" : "/api/v1", shape == PLAIN ? NULL : "/api/v1/admin" };
 
@@ -1045,6 +1046,10 @@ static void spellings(struct buf *b, const struct resource *resource, const char
 				buf_printf(b, "\"%s/%s.php?id={id}\"", prefixes[p], names[n]);
 			}
 		}
+	if (t->flags & R_LISTED && shape == PLAIN) { /* where the web server leads to it from, too */
+		separate(b);
+		buf_printf(b, "\"/%s\"", resource->name);
+	}
 	end_list(b);
 }
 
@@ -1057,7 +1062,7 @@ static void path_item(struct buf *b, const struct resource *resource, const stru
 	separate(b);
 	buf_printf(b, "\"%s/%s%s\":{", shape == PLAIN ? "/api" : "/api/v1", resource->name, first->path);
 	if (!is_bare(first))
-		spellings(b, resource, first->path, shape);
+		spellings(b, resource, first, shape);
 	if (takes_id(first)) {
 		begin_list(b, "parameters");
 		id_parameter(b, resource);

@@ -285,6 +285,18 @@ static const char *document_of(const struct request *r, const struct verdict *v)
 	return r->route->document ? r->route->document() : v->doc;
 }
 
+/* A text that SQL made. */
+static void text_of(const char *doc, struct buf *b)
+{
+	struct json_object *text = json_tokener_parse(doc);
+
+	if (json_object_is_type(text, json_type_string))
+		buf_add(b, json_object_get_string(text), (size_t)json_object_get_string_len(text));
+	else
+		b->failed = true;
+	json_object_put(text);
+}
+
 /* The data of an answer: object or document. */
 static void data_of(const struct request *r, const struct verdict *v, bool masked, struct buf *b)
 {
@@ -293,6 +305,8 @@ static void data_of(const struct request *r, const struct verdict *v, bool maske
 	if (doc && r->query.dry_run && r->dialect == DIALECT_PLAIN) {
 		buf_printf(b, "{\"dry_run\":true%s", doc[1] == '}' ? "" : ",");
 		buf_str(b, doc + 1);
+	} else if (doc && r->route->type && !r->route->document) {
+		text_of(doc, b);
 	} else if (doc) {
 		buf_str(b, doc);
 	} else if (r->route->document) {

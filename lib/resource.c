@@ -397,6 +397,8 @@ static void export_answer(struct service *s, struct request *r, struct reply *ou
 /* Does this route answer without a token? Settings close what is open. */
 static bool is_open(const struct request *r)
 {
+	if (r->route->flags & R_LISTED)
+		return address_is_listed(r->address, r->config->metrics_addresses);
 	return r->route->document ? r->config->open_docs : r->config->open_health;
 }
 
@@ -455,11 +457,13 @@ static void admit(struct service *s, struct request *r, bool accept_ok, struct v
 }
 
 /* Without a token: a document, or the short form of what a route tells. */
-static void open_answer(struct request *r, bool alive, struct reply *out)
+static void open_answer(struct service *s, struct request *r, bool alive, struct reply *out)
 {
 	struct verdict v = { .total = -1 };
 
-	if (r->route->document) {
+	if (r->route->flags & R_LISTED && !(v.doc = gate_open(s->gate, r->arena))) {
+		fail(r, ERR_UNAVAILABLE, "PostgreSQL cannot be reached", out);
+	} else if (r->route->document || v.doc) {
 		reply_result(r, &v, 200, false, out);
 		if (reply_none_match(r, out->etag))
 			reply_result(r, &v, 304, false, out);
@@ -483,13 +487,13 @@ static void answer(struct service *s, struct request *r, struct reply *out)
 		reply_options(r, out);
 		return;
 	}
-	open = r->credential == CREDENTIAL_NONE && r->route->flags & R_OPEN_TOO && !r->admin_path;
+	open = r->credential == CREDENTIAL_NONE && r->route->flags & (R_OPEN_TOO | R_LISTED) && !r->admin_path;
 	if (open) { /* no admission says whether it still is */
 		alive = gate_refresh(s->gate);
 		catch_up(s, r);
 	}
 	if (open && is_open(r)) {
-		open_answer(r, alive, out);
+		open_answer(s, r, alive, out);
 		return;
 	}
 	if (r->credential == CREDENTIAL_NONE) {

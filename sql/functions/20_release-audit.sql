@@ -27,7 +27,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET j
 	 SELECT p.oid, n.nspname, p.proname, n.oid AS nsp FROM pg_catalog.pg_proc p JOIN ours n ON n.oid = p.pronamespace
 	), due AS (
 	 SELECT p.role, p.oid AS roleid, f.oid FROM present p JOIN fn f ON
-	  (p.name <> '' AND (f.nspname = p.name AND f.proname IN ('serve', 'write', 'outcome', 'export', 'learn')
+	  (p.name <> '' AND (f.nspname = p.name AND f.proname IN ('serve', 'write', 'outcome', 'export', 'learn', 'open')
 	    OR f.nspname = 'gate' AND f.proname IN ('settings_held', 'compatible_from', 'settle', 'record', 'keep')))
 	  OR (p.name = '' AND (f.nspname = 'work' AND f.proname IN ('take', 'beat', 'step', 'finish', 'recover', 'sequence', 'keep_house', 'seen')
 	    OR f.nspname = 'gate' AND f.proname IN ('settings_held', 'compatible_from', 'settle')

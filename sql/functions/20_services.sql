@@ -73,7 +73,7 @@ BEGIN
 	IF jsonb_typeof(p -> 'services') = 'array' THEN
 		PERFORM services.note(x) FROM jsonb_array_elements(p -> 'services') x WHERE NOT EXISTS (
 			SELECT FROM postern.services s JOIN postern.jobs j ON j.account_id = s.account_id AND j.id = s.job_id
-			WHERE s.name = x ->> 'name' AND (j.status = 'running' OR j.finished_at > postern.clock() - make_interval(secs => 0.2 + (p ->> 'age_ms')::int / 1000.0)));
+			WHERE s.name = x ->> 'name' AND (j.status = 'running' OR j.finished_at > postern.clock() - make_interval(secs => 1 + (p ->> 'age_ms')::int / 1000.0)));
 		DELETE FROM postern.services s WHERE s.kind = 'system'
 			AND NOT s.name IN (SELECT x ->> 'name' FROM jsonb_array_elements(p -> 'services') x);
 	END IF;

@@ -528,7 +528,7 @@ END $f$;
 		EXECUTE format('ALTER FUNCTION %s OWNER TO postern_gate', f);
 		EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', f);
 	END LOOP;
-	FOR f IN SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = schema::regnamespace AND p.proname IN ('serve', 'write', 'outcome', 'export') LOOP
+	FOR f IN SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = schema::regnamespace AND p.proname IN ('serve', 'write', 'outcome', 'export', 'open') LOOP
 		EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', f, login);
 	END LOOP;
 	FOR f IN SELECT p.oid::regprocedure FROM pg_proc p WHERE p.pronamespace = schema::regnamespace AND p.proname IN ('local_read', 'local_write', 'local_export') LOOP

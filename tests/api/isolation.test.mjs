@@ -285,7 +285,7 @@ test('a binary\'s role may execute its own functions and those of the gate that 
 			AND has_function_privilege('postern_${resource.name}', p.oid, 'EXECUTE') ORDER BY 1`).map((r) => r.f);
 		const own = resource.name;
 		assert.deepEqual(may.filter((f) => !f.startsWith(`${own}.`)).filter((f) => !['gate.compatible_from', 'gate.keep', 'gate.record', 'gate.settings_held', 'gate.settle'].includes(f)), [], own);
-		assert.deepEqual(may.filter((f) => f.startsWith(`${own}.`)), [...(resource.routes.some((r) => r.does === 'export') ? [`${own}.export`] : []), ...(own === 'settings' ? ['settings.learn'] : []), `${own}.outcome`, `${own}.serve`, `${own}.write`], own);
+		assert.deepEqual(may.filter((f) => f.startsWith(`${own}.`)), [...(resource.routes.some((r) => r.does === 'export') ? [`${own}.export`] : []), ...(resource.routes.some((r) => r.flags.includes('listed')) ? [`${own}.open`] : []), ...(own === 'settings' ? ['settings.learn'] : []), `${own}.outcome`, `${own}.serve`, `${own}.write`], own);
 	}
 	denied_all('postern_domains', ["domains.tenant_read('{1}', '{1}', '{page}', '{0}', '{10}', '{NULL}')", "domains.operator_read('{1}', NULL, '{page}', '{0}', '{10}', '{NULL}')", "users.local_read('list', NULL, 10, NULL, NULL)",
 		"domains.local_read('list', NULL, 10, NULL, NULL)", 'gate.system(NULL)', 'postern.audit_partitions(1)', "postern.wall('postern.domains')", "gate.sync_scopes('[]')"].map((f) => `SELECT ${f}`));

@@ -1,17 +1,19 @@
 // How the machine is: server-health, health and /metrics say what is the case, and judge it by the settings.
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import { after, before, test } from 'node:test';
 
+import { fcgi, socketOf } from '../api/fastcgi.mjs';
 import { startStack, until } from '../api/harness.mjs';
 
 let s, token, bare;
-const settings = { POSTERN_WATCH_S: '1', POSTERN_METRICS_ADDRESSES: '' };
+const settings = { POSTERN_WATCH_S: '1', POSTERN_METRICS_ADDRESSES: '192.0.2.7 198.51.100.0/24' };
 
 before(async () => {
 	s = await startStack('health', { ...settings, WORKER: 'yes' });
-	token = s.mint({ scopes: ['platform:read'] }).token;
+	token = s.mint({ scopes: ['platform:read', 'metrics:read'] }).token;
 	bare = s.mint({ scopes: ['domains:read'] }).token;
 });
 after(() => s?.stop());
@@ -114,4 +116,69 @@ test('health and server-health tell when posternd is gone, more so when jobs wai
 	assert.equal((await s.ask('/api/v1/health', { token: null })).text, '{"status":"ok"}', 'without a token it says no more');
 	s.startWorker();
 	await until(async () => (await health()).status === 'ok', 'the worker is back, and has done what waited');
+});
+
+const samples = (text) => Object.fromEntries(text.split('\n').filter((l) => l && !l.startsWith('#')).map((l) => [l.slice(0, l.lastIndexOf(' ')), Number(l.slice(l.lastIndexOf(' ') + 1))]));
+
+test('/metrics passes promtool, says what server-health says, counts requests, and names no tenant', async () => {
+	const t = s.tenant();
+	const host = `${s.unique('host')}.example`;
+	s.cliJson(['domain', 'create', '--domain', host, '--account', t.username]);
+	const { token: asking } = s.mint({ owner: t.user.username, scopes: ['domains:read'] });
+	const metrics = async (target = '/metrics') => {
+		const answer = await s.ask(target, { token });
+		assert.equal(answer.status, 200, answer.text);
+		assert.equal(answer.headers.get('content-type'), 'text/plain; charset=utf-8');
+		return answer.text;
+	};
+	const counted = async () => {
+		const now = samples(await metrics());
+		return ['2', '4'].map((c) => now[`postern_requests_total{resource="domain",class="${c}xx"}`] ?? 0);
+	};
+	await becomes('posternd is at work', (h) => h.worker.status === 'ok' && h.cpu?.used_pct !== undefined);
+	const before = await counted();
+	for (let i = 0; i < 5; i++)
+		assert.equal((await s.ask('/api/domains', { token: asking })).status, 200);
+	for (let i = 0; i < 2; i++)
+		assert.equal((await s.ask('/api/domains/nowhere.example', { token: asking })).status, 404);
+	assert.deepEqual(await until(async () => {
+		const now = await counted();
+		return now[0] >= before[0] + 5 && now[1] >= before[1] + 2 && now;
+	}, 'they are counted'), [before[0] + 5, before[1] + 2]);
+	const text = await metrics();
+	const checked = spawnSync('promtool', ['check', 'metrics'], { input: text, encoding: 'utf8' });
+	assert.deepEqual([checked.status, checked.stdout, checked.stderr], [0, '', ''], 'promtool check metrics');
+	const health = await show(), now = samples(text);
+	assert.deepEqual([now.postern_machine_cpus, now.postern_machine_memory_size_bytes, now.postern_worker_up, now.postern_postgresql_connections_limit, now.postern_accounts],
+		[health.cpus, health.memory.total_bytes, 1, health.postgresql.connections_max, health.backups.accounts]);
+	assert.equal(now['postern_filesystem_size_bytes{mount="/"}'], health.disks.find((d) => d.mount === '/')?.total_bytes);
+	for (const name of [t.username, t.user.username, host, 'demo', 'late.example', 'admin'])
+		assert.ok(!text.includes(name), `${name} is told`);
+	for (const target of ['/api/v1/metrics', '/api/v1/metrics.php', '/api/metrics'])
+		assert.ok(samples(await metrics(target)).postern_health_status >= 0, target);
+	assert.equal((await s.ask('/metrics', { token, method: 'HEAD' })).text, '');
+	assert.equal(samples(s.cli(['metrics', 'show']).stdout).postern_machine_cpus, health.cpus);
+});
+
+test('/metrics is for metrics:read, or for the addresses that the setting lists; for nobody else', async () => {
+	assert.equal((await s.ask('/metrics', { token: null })).status, 401);
+	assert.equal((await s.ask('/metrics', { token: bare })).status, 403);
+	const t = s.tenant();
+	assert.equal((await s.ask('/metrics', { token: s.mint({ owner: t.user.username, scopes: ['*'] }).token })).status, 403);
+	assert.equal((await s.ask('/metrics', { token, method: 'POST' })).status, 405);
+	// by address: what the web server says of the client
+	const from = (address, more = {}) => fcgi(socketOf(s, 'metrics'), { path: '/api/metrics', address, https: true, ...more });
+	const rows = () => s.psql("SELECT count(*) FROM postern.audit WHERE resource = 'metrics'");
+	const before = rows();
+	const open = await from('192.0.2.7');
+	assert.equal(open.status, 200, open.text);
+	assert.match(open.text, /^postern_worker_up [01]$/m);
+	assert.equal((await from('::ffff:192.0.2.7')).status, 200);
+	assert.equal((await from('198.51.100.9')).status, 200);
+	assert.equal(rows(), before, 'there is no token whose row it could be');
+	for (const elsewhere of ['192.0.2.8', '127.0.0.1', '198.51.101.9', '', 'unix:'])
+		assert.equal((await from(elsewhere)).status, 401, elsewhere);
+	assert.equal((await from('192.0.2.7', { token: `${token.slice(0, -1)}~` })).status, 401, 'a bad token is no missing token');
+	assert.equal((await from('192.0.2.7', { path: '/api/v1/admin/metrics' })).status, 401);
+	assert.equal((await fcgi(socketOf(s, 'server-health'), { path: '/api/v1/server-health', address: '192.0.2.7', https: true })).status, 401);
 });

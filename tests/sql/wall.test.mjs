@@ -26,6 +26,8 @@ function refused(role, statement) {
 	return assert.fail(`${role} may: ${statement}`);
 }
 
+// One that some addresses may ask without a token has a function more.
+const listed = () => s.routes().filter((r) => r.routes.some((route) => route.flags.includes('listed'))).map((r) => r.name);
 // Those that export have two functions more.
 const exporting = () => s.routes().filter((r) => r.routes.some((route) => route.does === 'export')).map((r) => r.name);
 
@@ -33,7 +35,7 @@ test('a binary may execute its own functions and the gate\'s five, and nothing e
 	assert.ok(endpoints.length >= 8);
 	for (const name of endpoints)
 		assert.deepEqual(executable(`postern_${name}`), [
-			...(exporting().includes(name) ? [`${name}.export`] : []), ...(name === 'settings' ? ['settings.learn'] : []), `${name}.outcome`, `${name}.serve`, `${name}.write`, 'gate.compatible_from', 'gate.keep', 'gate.record', 'gate.settings_held', 'gate.settle'].sort(), name);
+			...(exporting().includes(name) ? [`${name}.export`] : []), ...(listed().includes(name) ? [`${name}.open`] : []), ...(name === 'settings' ? ['settings.learn'] : []), `${name}.outcome`, `${name}.serve`, `${name}.write`, 'gate.compatible_from', 'gate.keep', 'gate.record', 'gate.settings_held', 'gate.settle'].sort(), name);
 });
 
 test('the worker may take jobs and say how they go, seal the trail, keep house, say how cron jobs ran, and nothing else', () => {

@@ -179,6 +179,24 @@ static void buckets_are_ipv4_addresses_and_ipv6_networks(void **state)
 	assert_string_equal(out, "unknown");
 }
 
+static void lists_hold_addresses_of_their_blocks_and_nothing_unreadable(void **state)
+{
+	(void)state;
+	assert_true(address_is_listed("192.0.2.7", "10.0.0.0/8 192.0.2.7"));
+	assert_true(address_is_listed("10.255.0.1", "10.0.0.0/8 192.0.2.7"));
+	assert_true(address_is_listed("::ffff:10.1.2.3", "10.0.0.0/8"));
+	assert_true(address_is_listed("2001:db8:0:1::9", "2001:db8::/32"));
+	assert_true(address_is_listed("203.0.113.1", "0.0.0.0/0"));
+	assert_true(address_is_listed("10.0.0.1", "  10.0.0.1  "));
+	assert_false(address_is_listed("192.0.2.8", "10.0.0.0/8 192.0.2.7"));
+	assert_false(address_is_listed("2001:db9::1", "2001:db8::/32 0.0.0.0/0"));
+	assert_false(address_is_listed("10.0.0.1", "::/0"));
+	assert_false(address_is_listed("10.0.0.1", ""));
+	assert_false(address_is_listed("", "0.0.0.0/0 ::/0"));
+	assert_false(address_is_listed("10.0.0.1:80", "0.0.0.0/0 ::/0"));
+	assert_false(address_is_listed("10.0.0.1", "10.0.0.1/8 x"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -190,6 +208,7 @@ int main(void)
 		cmocka_unit_test(bad_prefixes_are_refused),
 		cmocka_unit_test(blocks_that_cannot_be_read_are_refused),
 		cmocka_unit_test(loopback_is_127_and_1_and_nothing_unreadable),
+		cmocka_unit_test(lists_hold_addresses_of_their_blocks_and_nothing_unreadable),
 		cmocka_unit_test(buckets_are_ipv4_addresses_and_ipv6_networks),
 	};
 	return cmocka_run_group_tests_name("address", tests, NULL, NULL);

@@ -180,6 +180,22 @@ static void an_unknown_setting_is_refused_with_file_line_and_nearest_name(void *
 	says("unknown setting");
 }
 
+static void services_and_blocks_are_lists(void **state)
+{
+	(void)state;
+	static const char *const good[] = { "services = nginx", "services = php8.2-fpm postgresql@15-main web:/run/a_b.pid", "services =",
+		"metrics_addresses = 127.0.0.1 ::1 10.0.0.0/8", "metrics_addresses =" };
+	static const char *const bad[] = { "services = -x", "services = 8", "services = a/b", "services = a;b", "services = a:", "services = a:b", "services = \xc3\xa9",
+		"services = a\tb", "metrics_addresses = localhost", "metrics_addresses = 10.0.0.1/8", "metrics_addresses = 127.0.0.1,::1", "metrics_addresses = 10.0.0.0/33" };
+
+	for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+		assert_true(load(good[i]));
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+		assert_false(load(bad[i]));
+		says("separated by spaces");
+	}
+}
+
 static void numbers_are_whole_and_within_bounds(void **state)
 {
 	(void)state;
@@ -397,6 +413,7 @@ int main(void)
 		TEST(a_bad_value_in_the_environment_is_named_by_its_variable),
 		TEST(values_may_be_quoted),
 		TEST(an_unknown_setting_is_refused_with_file_line_and_nearest_name),
+		TEST(services_and_blocks_are_lists),
 		TEST(numbers_are_whole_and_within_bounds),
 		TEST(switches_are_on_or_off_and_nothing_else_is_on),
 		TEST(texts_keep_to_their_form),
