@@ -26,7 +26,7 @@ FROM postern.accounts a LEFT JOIN postern.usage u ON u.account_id = a.id;
 CREATE FUNCTION usage.task(j postern.jobs) RETURNS jsonb
 LANGUAGE plpgsql STABLE AS $$
 BEGIN
-	IF j.kind = 'usage.plan' THEN
+	IF j.kind = 'usage.schedule' THEN
 		RETURN '{}';
 	END IF;
 	RETURN (SELECT jsonb_build_object('username', a.username, 'home', a.home, 'logs', u.logs,
@@ -69,7 +69,7 @@ END $$;
 -- Every account that is due (setting usage_every_h; 0: none), two at a time. A new one is given an hour to become something.
 CREATE FUNCTION usage.every_h() RETURNS int
 LANGUAGE sql STABLE AS $$
-	SELECT (j.result ->> 'every_h')::int FROM postern.jobs j WHERE j.account_id = 0 AND j.kind = 'usage.plan' AND j.status = 'succeeded'
+	SELECT (j.result ->> 'every_h')::int FROM postern.jobs j WHERE j.account_id = 0 AND j.kind = 'usage.schedule' AND j.status = 'succeeded'
 	ORDER BY j.created_at DESC LIMIT 1
 $$;
 CREATE FUNCTION usage.measure(p_hours int) RETURNS void
@@ -86,8 +86,8 @@ $$;
 -- The action knows the setting, so one job an hour asks it.
 CREATE FUNCTION usage.due() RETURNS void
 LANGUAGE sql AS $$
-	SELECT gate.work(work.clockwork(), 0, 'usage.plan', 'usage', NULL) WHERE NOT EXISTS (SELECT FROM postern.jobs j WHERE j.account_id = 0
-		AND j.kind = 'usage.plan' AND (j.status IN ('queued', 'running') OR j.created_at > postern.clock() - interval '1 hour'));
+	SELECT gate.work(work.clockwork(), 0, 'usage.schedule', 'usage', NULL) WHERE NOT EXISTS (SELECT FROM postern.jobs j WHERE j.account_id = 0
+		AND j.kind = 'usage.schedule' AND (j.status IN ('queued', 'running') OR j.created_at > postern.clock() - interval '1 hour'));
 	SELECT usage.measure(usage.every_h())
 $$;
 

@@ -109,7 +109,7 @@ test('accounts are measured by the clock, two at a time, as often as the setting
 	s.psql(`UPDATE postern.accounts SET created_at = now() - interval '2 hours' WHERE id <> ${fresh.account.id}`);
 	s.psql(`DELETE FROM postern.jobs WHERE kind LIKE 'usage.%'; UPDATE postern.usage SET computed_at = now() - interval '7 hours'`);
 	s.psql('SELECT usage.due()');
-	await until(() => s.sql(`SELECT FROM postern.jobs WHERE kind = 'usage.plan' AND status = 'succeeded'`).length, 'the setting');
+	await until(() => s.sql(`SELECT FROM postern.jobs WHERE kind = 'usage.schedule' AND status = 'succeeded'`).length, 'the setting');
 	assert.equal(s.sql('SELECT usage.every_h() AS h')[0].h, 6);
 	s.psql('SELECT usage.due()');
 	const most = () => s.sql(`SELECT count(*)::int AS n FROM postern.jobs WHERE kind = 'usage.measure' AND status IN ('queued', 'running')`)[0].n;

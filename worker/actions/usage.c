@@ -310,7 +310,7 @@ static void measure(struct action *a)
 }
 
 /* Which accounts are due is known in the database, but for what the setting says. */
-static void plan(struct action *a)
+static void schedule(struct action *a)
 {
 	struct json_object *result = json_object_new_object();
 
@@ -329,6 +329,6 @@ static const struct field measured[] = {
 static const struct field nothing[] = { { 0 } };
 
 static const struct kind usage_measure = { "usage.measure", "Measure what an account takes up", 3600, 3, measured, measure };
-static const struct kind usage_plan = { "usage.plan", "Tell the database how often accounts are measured", 60, 3, nothing, plan };
+static const struct kind usage_schedule = { "usage.schedule", "Tell the database how often accounts are measured", 60, 3, nothing, schedule };
 POSTERN_KIND(usage_measure);
-POSTERN_KIND(usage_plan);
+POSTERN_KIND(usage_schedule);
