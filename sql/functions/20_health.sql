@@ -29,14 +29,14 @@ $$;
 -- What a worker last said of itself (work.seen), and whether jobs wait for it.
 CREATE FUNCTION health.worker() RETURNS jsonb
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-	SELECT jsonb_build_object('status', CASE WHEN good THEN 'ok' WHEN waiting > 0 THEN 'critical' ELSE 'warning' END,
+	SELECT jsonb_build_object('status', CASE WHEN good THEN 'ok' WHEN waiting THEN 'critical' ELSE 'warning' END,
 		'message', CASE WHEN good THEN 'posternd is at work'
-			WHEN waiting > 0 THEN format('posternd does not run, and jobs wait for it: %s; systemctl start posternd, then journalctl -u posternd says why it does not stay', waiting)
+			WHEN waiting THEN 'posternd does not run, and jobs wait for it: systemctl start posternd; journalctl -u posternd says why it does not stay'
 			ELSE 'posternd does not run: changes take effect in the inventory only; systemctl enable --now posternd' END,
 		'machine', m.name, 'seen_at', m.said_at)
 	FROM (SELECT) x LEFT JOIN LATERAL (SELECT * FROM postern.machines ORDER BY said_at DESC LIMIT 1) m ON true,
 	LATERAL (SELECT coalesce(m.said_at > postern.clock() - make_interval(secs => 10 + 3 * (m.limits ->> 'watch_s')::int), false) AS good) g,
-	LATERAL (SELECT count(*) AS waiting FROM postern.jobs j WHERE NOT g.good AND j.status = 'queued' AND j.run_at < postern.clock() - interval '1 min') j
+	LATERAL (SELECT NOT g.good AND EXISTS (SELECT FROM postern.jobs j WHERE j.status = 'queued' AND j.run_at < postern.clock() - interval '1 min') AS waiting) j
 $$;
 
 RESET ROLE;

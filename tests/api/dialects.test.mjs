@@ -403,3 +403,14 @@ test('health: open in short, in full with platform:read', async () => {
 	assert.equal((await ask('/api/v1/health', { token: `pst_${'a'.repeat(46)}` })).status, 401, 'a bad token is no missing token');
 	assert.equal((await ask('/api/v1/admin/health', { token: null })).status, 401);
 });
+
+test('metrics: the text form of Prometheus in every spelling, and where it looks by itself', async () => {
+	for (const target of ['/metrics', '/api/metrics', '/api/v1/metrics', '/api/v1/metrics.php', '/api/v1/admin/metrics']) {
+		const answer = await ask(target);
+		assert.equal(answer.status, 200, `${target}: ${answer.text}`);
+		assert.equal(answer.headers.get('content-type'), 'text/plain; charset=utf-8', target);
+		assert.match(answer.text, /^# HELP postern_worker_up .*\n# TYPE postern_worker_up gauge\npostern_worker_up 0\n/m, target);
+	}
+	for (const [target, options, status] of [['/metrics', { token: null }, 401], ['/metrics', { token: viewer }, 403], ['/metrics', { method: 'DELETE' }, 405], ['/metrics/', {}, 404], ['/metricsx', {}, 404]])
+		assert.equal((await ask(target, options)).status, status, target);
+});

@@ -110,7 +110,7 @@ test('health and server-health tell when posternd is gone, more so when jobs wai
 	s.psql(`UPDATE postern.jobs SET run_at = now() - interval '2 h' WHERE kind = 'nothing.waits'`);
 	const waiting = await health();
 	assert.equal(waiting.status, 'critical');
-	assert.match(waiting.reasons[0], /jobs wait for it: 1/);
+	assert.match(waiting.reasons[0], /jobs wait for it/);
 	const queue = await show();
 	assert.match(reason(queue, 'jobs').message, /oldest job that is due waits for: 7\d\d\d s \(critical from 3600 on: setting queue_critical_s\)/);
 	assert.equal((await s.ask('/api/v1/health', { token: null })).text, '{"status":"ok"}', 'without a token it says no more');

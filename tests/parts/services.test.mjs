@@ -78,6 +78,7 @@ before(async () => {
 		echo "$*" >> ${folder}/told
 		verb= ; while [ $# -gt 0 ]; do case $1 in --) shift; break ;; --*) ;; *) verb=$1 ;; esac; shift; done
 		if [ "$verb" = show ]; then
+			[ ! -e ${folder}/hang ] || { echo $$ > ${folder}/hang; exec sleep 600; }
 			[ ! -e ${folder}/down ] || { echo 'Failed to connect to bus: No such file or directory' >&2; exit 1; }
 			for unit; do
 				if [ -e ${units}/$unit ]; then sed "s/ UTC$/ \${zone:-MEZ}/" ${units}/$unit
@@ -257,6 +258,19 @@ test('systemd: what systemctl show says is shown, and its verbs are called for l
 	assert.ok(health.reasons.some((r) => r.severity === 'critical' && r.message === 'service mysql is failed'), JSON.stringify(health.reasons));
 	fs.writeFileSync(path.join(folder, 'down'), '');
 	assert.match((await becomes('php8.2-fpm', 'cannot be looked at', (r) => r.state === 'unknown')).last_error, /Failed to connect to bus/);
+});
+
+test('a look that hangs keeps neither jobs nor the sign of life waiting, and ends with posternd', async () => {
+	fs.writeFileSync(path.join(folder, 'hang'), '');
+	const pid = await until(() => Number(fs.readFileSync(path.join(folder, 'hang'), 'utf8')), 'systemctl hangs');
+	await until(() => s.sql('SELECT 1 FROM postern.machines WHERE said_at > facts_at')[0], 'posternd says that it is there');
+	const made = await s.ask('/api/v1/accounts', { method: 'POST', body: { username: s.unique('h') }, headers: { Prefer: 'wait=30' } });
+	assert.equal(made.json.data.status, 'active', made.text);
+	assert.equal((await s.ask('/api/v1/health')).json.data.worker.status, 'ok');
+	assert.ok(alive(pid));
+	await s.endWorker();
+	await until(() => !alive(pid), 'what hangs is ended');
+	fs.rmSync(path.join(folder, 'hang'));
 });
 
 test('only an administrator may see or change services; each scope opens its own', async () => {
