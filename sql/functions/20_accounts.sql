@@ -122,7 +122,7 @@ BEGIN
 			gate.counted('{websites, databases, cron jobs}', ARRAY[v_websites, v_databases, v_cron]);
 	END IF;
 	RETURN (SELECT jsonb_build_object('username', a.username, 'home', a.home, 'purge', coalesce((j.input ->> 'purge')::boolean, false))
-		FROM postern.accounts a WHERE a.id = v_id AND (a.managed OR j.kind = 'account.delete'));
+		FROM postern.accounts a WHERE a.id = v_id AND a.managed); -- an imported one's user and home are not Postern's to touch
 END $$;
 CREATE FUNCTION accounts.settled(j postern.jobs) RETURNS void
 LANGUAGE plpgsql AS $$
@@ -159,6 +159,9 @@ DECLARE
 	v_users bigint := (SELECT count(*) FROM postern.users WHERE account_id = v_id);
 	v_tokens bigint := (SELECT count(*) FROM postern.tokens WHERE account_id = v_id);
 BEGIN
+	IF (b ->> 'purge')::boolean AND NOT (SELECT a.managed FROM postern.accounts a WHERE a.id = v_id) THEN
+		PERFORM gate.fail(409, 'purge: the account was imported, so its home folder is not Postern''s to remove; delete the account without purge, and the folder by hand');
+	END IF;
 	IF v_domains + v_mailboxes + v_forwarders + v_databases + v_backups + v_cron + v_users + v_tokens > 0 AND NOT coalesce((b ->> 'cascade')::boolean, false) THEN
 		PERFORM gate.fail(409, format('the account still owns %s; delete them first or use cascade=true', gate.counted(
 			'{domains, mailboxes, forwarders, databases, backups, cron jobs, users, tokens}', ARRAY[v_domains, v_mailboxes, v_forwarders, v_databases, v_backups, v_cron, v_users, v_tokens])), jsonb_strip_nulls(jsonb_build_object(

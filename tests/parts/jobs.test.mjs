@@ -45,6 +45,28 @@ const hold = (name) => {
 	return { wait: `echo $$ >> ${file}.pids; until [ -e ${file} ]; do read -rt 0.02 <> <(:) || true; done`, release: () => fs.writeFileSync(file, ''), begun: () => until(() => trace(`${name}.pids`)[0], `${name} is begun`) };
 };
 
+test('an imported account that is deleted leaves its Unix user and home, whatever of ours is removed before', async () => {
+	const own = s.cliJson(['account', 'create', '--username', s.unique('i'), '--managed', 'false']);
+	assert.deepEqual([own.status, own.job_id], ['active', null]);
+	assert.equal((await post('/api/cron', { account: own.username, schedule: '@daily', command: 'true' })).status, 201);
+	const purged = await s.ask(`/api/accounts/${own.id}?cascade=true&purge=true`, { method: 'DELETE' });
+	assert.deepEqual([purged.status, /imported.*without purge/.test(purged.json.error.message)], [409, true], purged.text);
+	for (const kind of ['account.delete', 'cron.apply'])
+		s.replaceAction(kind, `echo ${kind} >> ${state}/imported`);
+	try {
+		const answer = await s.ask(`/api/accounts/${own.id}?cascade=true`, { method: 'DELETE' });
+		assert.equal(answer.status, 202, answer.text);
+		const j = await ended(answer.json.id);
+		assert.deepEqual([j.kind, j.status], ['account.delete', 'succeeded'], JSON.stringify(j));
+		assert.ok(trace('imported').includes('cron.apply'), 'what is ours goes');
+		assert.ok(!trace('imported').includes('account.delete'), 'what is not stays');
+		assert.equal((await s.ask(`/api/accounts/${own.id}`)).status, 404);
+	} finally {
+		for (const kind of ['account.delete', 'cron.apply'])
+			fs.rmSync(path.join(s.dir, 'actions', kind));
+	}
+});
+
 test('a created account is there when its job has ended: pending, then active, with its home', async () => {
 	const made = await create();
 	assert.equal(made.status, 'pending');
