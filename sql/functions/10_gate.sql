@@ -421,15 +421,15 @@ CREATE FUNCTION gate.compatible_from() RETURNS int LANGUAGE sql IMMUTABLE AS 'SE
 
 -- The operations of the route tables, their scopes, and what the built-in roles make of these. Called by `postern migrate`. A
 -- scope may stand in several: it has the least role of them, and one that no wildcard implies makes all of it so. One without an
--- operation is a further scope that SQL asks for.
+-- operation is a further scope that SQL asks for; it is kept under its own name.
 CREATE FUNCTION gate.sync_scopes(p_operations jsonb) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
 	DELETE FROM postern.operations;
 	DELETE FROM postern.scopes WHERE scope NOT IN (SELECT x ->> 'scope' FROM jsonb_array_elements(p_operations) x);
 	INSERT INTO postern.operations (operation, scope, rank, no_wild, own)
-	SELECT x ->> 'operation', x ->> 'scope', (x ->> 'rank')::int, (x ->> 'no_wild')::boolean, (x ->> 'own')::boolean
-	FROM jsonb_array_elements(p_operations) x WHERE x ? 'operation';
+	SELECT coalesce(x ->> 'operation', x ->> 'scope'), x ->> 'scope', (x ->> 'rank')::int, (x ->> 'no_wild')::boolean, (x ->> 'own')::boolean
+	FROM jsonb_array_elements(p_operations) x;
 	INSERT INTO postern.scopes (scope, resource, rank, no_wild)
 	SELECT x ->> 'scope', split_part(x ->> 'scope', ':', 1), min((x ->> 'rank')::int), bool_or((x ->> 'no_wild')::boolean)
 	FROM jsonb_array_elements(p_operations) x GROUP BY x ->> 'scope'
@@ -655,16 +655,11 @@ BEGIN
 	IF NOT FOUND AND c.kind <> 'system' THEN
 		RETURN;
 	END IF;
-	WITH may AS MATERIALIZED (
-		SELECT o.operation, o.scope FROM postern.operations o
+	SELECT coalesce(jsonb_agg(DISTINCT x.scope COLLATE "C"), '[]'), coalesce(jsonb_agg(x.operation) FILTER (WHERE x.operation <> x.scope), '[]')
+	INTO scopes, operations
+	FROM (SELECT o.operation, o.scope FROM postern.operations o
 		WHERE c.kind = 'system' OR gate.judge(b, v_now, c.ip, false, o.scope, o.no_wild, o.rank, false, o.own) IS NULL
-	), more AS ( -- what SQL asks for besides
-		SELECT s.scope FROM postern.scopes s WHERE NOT EXISTS (SELECT FROM postern.operations o WHERE o.scope = s.scope)
-		AND (c.kind = 'system' OR gate.judge(b, v_now, c.ip, false, s.scope, s.no_wild, s.rank, false, false) IS NULL)
-	)
-	SELECT (SELECT coalesce(jsonb_agg(x.scope ORDER BY x.scope), '[]') FROM (SELECT scope FROM may UNION SELECT scope FROM more) x),
-		(SELECT coalesce(jsonb_agg(m.operation ORDER BY m.operation), '[]') FROM may m)
-	INTO scopes, operations;
+		ORDER BY o.operation) x;
 END $$;
 
 RESET ROLE;
