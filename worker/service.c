@@ -307,6 +307,17 @@ static int64_t number_of(struct json_object *o, const char *name)
 	return text && end != text && !*end && n != INT64_MAX ? n : -1; /* "[not set]", or so large that it means that */
 }
 
+/* Of systemd's words for states, those that the API has. */
+static bool is_known(const char *state)
+{
+	static const char *const words[] = { "active", "reloading", "activating", "deactivating", "inactive", "failed" };
+
+	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+		if (strcmp(words[i], state) == 0)
+			return true;
+	return false;
+}
+
 static void read_unit(struct action *a, struct json_object *o, const char *name, struct json_object *unit, struct processes *all, struct json_object *before)
 {
 	const char *state = text_of(unit, "ActiveState"), *loaded = text_of(unit, "LoadState"), *enabled = text_of(unit, "UnitFileState"), *result = text_of(unit, "Result");
@@ -323,7 +334,9 @@ static void read_unit(struct action *a, struct json_object *o, const char *name,
 		put_text(o, "problem", arena_printf(a->arena, "systemd knows no %s.service; correct its name in the setting services", name));
 		return;
 	}
-	put_text(o, "state", state);
+	put_text(o, "state", is_known(state) ? state : "unknown");
+	if (!is_known(state))
+		put_text(o, "problem", arena_printf(a->arena, "systemd says that it is %s; systemctl status %s says more", state, name));
 	put_text(o, "description", text_of(unit, "Description"));
 	put_time(o, "since", text_of(unit, active ? "ActiveEnterTimestamp" : "InactiveEnterTimestamp"));
 	if (enabled && strncmp(enabled, "enabled", 7) == 0)

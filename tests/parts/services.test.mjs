@@ -226,10 +226,11 @@ test('systemd: what systemctl show says is shown, and its verbs are called for l
 		CPUUsageNSec: '2500000000', ActiveEnterTimestamp: 'Sat 2026-06-20 09:05:56 UTC', InactiveEnterTimestamp: '', ...more }).map(([k, v]) => `${k}=${v}\n`).join(''));
 	unit('php8.2-fpm');
 	unit('mariadb', { Names: 'mysql.service mariadb.service', MainPID: '0', MemoryCurrent: '[not set]', CPUUsageNSec: '18446744073709551615', UnitFileState: 'disabled' });
+	unit('odd', { ActiveState: 'maintenance' });
 	fs.symlinkSync('mariadb.service', path.join(units, 'mysql.service'));
 	unit('postgresql@15-main', { ActiveState: 'inactive', UnitFileState: 'static', MainPID: '0', InactiveEnterTimestamp: 'Fri 2026-06-19 00:00:00 UTC' });
 	fs.writeFileSync(path.join(folder, 'told'), '');
-	await restartWorker({ POSTERN_SERVICES: 'php8.2-fpm mysql postgresql@15-main ghost', POSTERN_SERVICE_MANAGER: 'systemd', POSTERN_SYSTEMCTL_COMMAND: path.join(folder, 'systemctl') });
+	await restartWorker({ POSTERN_SERVICES: 'php8.2-fpm mysql postgresql@15-main ghost odd', POSTERN_SERVICE_MANAGER: 'systemd', POSTERN_SYSTEMCTL_COMMAND: path.join(folder, 'systemctl') });
 	const php = await becomes('php8.2-fpm', 'is seen', (r) => r.state === 'active');
 	assert.deepEqual([php.description, php.pid, php.memory_bytes, php.cpu_ms, php.enabled, php.since, php.last_error],
 		['The php8.2-fpm', nginx.process(), 5242880, 2500, true, '2026-06-20T09:05:56+00:00', null]);
@@ -237,6 +238,9 @@ test('systemd: what systemctl show says is shown, and its verbs are called for l
 	assert.deepEqual([mysql.state, mysql.pid, mysql.memory_bytes, mysql.cpu_ms, mysql.enabled], ['active', null, null, null, false], 'an alias, without accounting');
 	const cluster = await service('postgresql@15-main');
 	assert.deepEqual([cluster.state, cluster.enabled, cluster.since], ['inactive', null, '2026-06-19T00:00:00+00:00']);
+	const odd = await service('odd');
+	assert.equal(odd.state, 'unknown');
+	assert.match(odd.last_error, /systemd says that it is maintenance/);
 	const ghost = await service('ghost');
 	assert.equal(ghost.state, 'not_found');
 	assert.match(ghost.last_error, /correct its name in the setting services/);
