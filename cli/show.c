@@ -170,12 +170,12 @@ static int rank(const struct field *fields, const struct field *f)
 		return 0;
 	if (len > 3 && !strcmp(f->name + len - 3, "_id") && exists(fields, f->name, len - 3))
 		return 8; /* said twice: account_id beside account */
-	if (f->type == F_JSON || f->type == F_SCOPE_LIST || f->type == F_CIDR_LIST || f->type == F_UUID_LIST || f->type == F_HOSTNAME_LIST ||
+	if ((f->type == F_JSON && strcmp(f->name, "value")) || f->type == F_SCOPE_LIST || f->type == F_CIDR_LIST || f->type == F_UUID_LIST || f->type == F_HOSTNAME_LIST ||
 	    f->type == F_PORT_LIST)
 		return 7;
 	if (f->type == F_UNICODE || f->type == F_UUID) /* said already; for programs more than for people */
 		return 6;
-	if (f->flags & F_SEARCH || !strcmp(f->name, "status") || !strcmp(f->name, "at"))
+	if (f->flags & F_SEARCH || !strcmp(f->name, "status") || !strcmp(f->name, "at") || !strcmp(f->name, "value"))
 		return 1;
 	if (f->type == F_ENUM)
 		return 2;
@@ -210,6 +210,22 @@ static bool column_fill(struct column *c, struct json_object *rows, size_t n)
 	if (empty && n && c->rank > 0)
 		c->rank = -1;
 	return true;
+}
+
+/* What has no number but a name is called by it once. */
+static void drop_twin(struct column *columns, size_t n, size_t rows)
+{
+	struct column *id = NULL, *name = NULL;
+	bool same = rows > 0;
+
+	for (size_t i = 0; i < n; i++) {
+		id = !strcmp(columns[i].field->name, "id") ? &columns[i] : id;
+		name = !strcmp(columns[i].field->name, "name") ? &columns[i] : name;
+	}
+	for (size_t row = 0; id && name && same && row < rows; row++)
+		same = !strcmp(id->cells[row], name->cells[row]);
+	if (id && name && same)
+		id->rank = -1;
 }
 
 /* Sooner ones first, each as long as it fits; the first always. */
@@ -270,6 +286,8 @@ void show_list(FILE *out, const struct field *fields, struct json_object *rows, 
 
 	for (size_t i = 0; i < n && ok; i++)
 		ok = column_fill(&columns[i], rows, count);
+	if (ok && !names)
+		drop_twin(columns, n, count);
 	if (ok && !names)
 		choose(columns, n, width);
 	if (ok)
