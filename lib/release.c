@@ -409,11 +409,11 @@ static void check_mode(struct report *r, struct json_object *modes, const char *
 		finding(r, "modes", path, arena_printf(r->arena, "belongs to user %u", (unsigned)info.st_uid), "chown root it.");
 }
 
-/* Private keys of certificates lie in a folder for each domain. */
-static void check_keys(struct report *r, struct json_object *modes)
+/* What lies below a folder, at most two levels down: files of that name, or all. Those that are as they should be are not listed. */
+static void check_below(struct report *r, struct json_object *modes, char *folder, const char *name, mode_t forbidden)
 {
-	char *folders[] = { r->config->ssl_dir, NULL };
-	FTS *walk = access(folders[0], F_OK) == 0 ? fts_open(folders, FTS_PHYSICAL | FTS_NOCHDIR, NULL) : NULL;
+	char *folders[] = { folder, NULL };
+	FTS *walk = access(folder, F_OK) == 0 ? fts_open(folders, FTS_PHYSICAL | FTS_NOCHDIR, NULL) : NULL;
 	size_t looked = 0;
 
 	for (FTSENT *e; walk && looked < FILES_MAX && (e = fts_read(walk)); looked++) {
@@ -421,8 +421,9 @@ static void check_keys(struct report *r, struct json_object *modes)
 			fts_set(walk, e, FTS_SKIP);
 		else if (e->fts_info == FTS_DNR || e->fts_info == FTS_ERR || e->fts_info == FTS_NS)
 			unseen(r, "modes", e->fts_path, strerror(e->fts_errno));
-		else if (e->fts_info == FTS_F && strcmp(e->fts_name, "privkey.pem") == 0 && e->fts_statp->st_mode & 077)
-			check_mode(r, modes, e->fts_path, 077); /* those that are as they should be are not listed */
+		else if (e->fts_level && (name ? e->fts_info == FTS_F && strcmp(e->fts_name, name) == 0 : e->fts_info == FTS_F || e->fts_info == FTS_D) &&
+		         (e->fts_statp->st_mode & forbidden || (e->fts_statp->st_uid != 0 && e->fts_statp->st_uid != geteuid())))
+			check_mode(r, modes, e->fts_path, forbidden);
 	}
 	if (walk)
 		fts_close(walk);
@@ -445,7 +446,8 @@ static void tell_modes(struct report *r)
 
 	for (size_t i = 0; i < sizeof files / sizeof *files; i++)
 		check_mode(r, modes, files[i].path, files[i].forbidden);
-	check_keys(r, modes);
+	check_below(r, modes, c->ssl_dir, "privkey.pem", SECRET);
+	check_below(r, modes, c->local_actions_dir, NULL, CHANGED);
 	json_object_object_add(r->document, "modes", modes);
 }
 

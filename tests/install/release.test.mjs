@@ -130,6 +130,12 @@ test('a widened mode of the pepper or the settings is found and named; what cann
 	assert.match(told.find(([object]) => object === pepper)[1], /may be read by others .*mode 0644/);
 	assert.match(told.find(([object]) => object === settings)[1], /may be changed by others .*mode 0666/);
 	[pepper, settings].forEach((f, i) => fs.chmodSync(f, modes[i]));
+	const action = path.join(s.dir, 'actions/website.apply'); // which posternd would run as root
+	fs.mkdirSync(path.dirname(action), { recursive: true });
+	fs.writeFileSync(action, '#!/bin/sh\n');
+	fs.chmodSync(action, 0o777);
+	assert.deepEqual(await found('modes'), [[action, 'may be changed by others than its owner (mode 0777)']]);
+	fs.rmSync(action);
 	assert.deepEqual(await found('modes'), []);
 	if (asRoot) { // else the endpoint owns the folder
 		const folder = path.dirname(key), owner = fs.statSync(folder);
