@@ -80,8 +80,7 @@ static int create_database(PGconn *db, const char *name)
 		said("found the database", name); /* somebody was quicker */
 	else
 		rc = cli_error(state && !strcmp(state, "42501") ? CLI_REFUSED : CLI_FAILED,
-		               "the database %s cannot be created: %sConnect as a superuser, or as a role with CREATEDB and "
-		               "CREATEROLE; PGUSER says as whom.", name, PQresultErrorMessage(result));
+		               "the database %s cannot be created: %sConnect as a superuser; PGUSER says as whom.", name, PQresultErrorMessage(result));
 	PQclear(result);
 	free(sql);
 	PQfreemem(quoted);

@@ -160,7 +160,7 @@ static int sql_failed(struct migration *m, const PGresult *result, const struct 
 			buf_printf(&text, "\n  %s: %.200s", more[i].label, value);
 	}
 	if (forbidden)
-		buf_str(&text, "\nMigrate as a superuser, or as the database's owner with CREATEROLE; PGUSER says as whom.");
+		buf_str(&text, "\nMigrate as a superuser; PGUSER says as whom.");
 	else
 		buf_str(&text, "\nThis step was rolled back; the steps before it stand. Run it again when the cause is gone.");
 	cli_error(CLI_FAILED, "%s", buf_failed(&text) ? message : text.data);
@@ -504,8 +504,8 @@ static int run(struct cli *cli, int argc, char **argv)
 
 const struct command command_migrate = {
 	"migrate", run, "migrate [--dry-run]", "Bring the database's schema to this version", options,
-	"Connects with dsn_direct as the operator (or PGUSER), who must be a superuser, or the database's owner with "
-	"CREATEROLE. Each step is a transaction; running it twice, or twice at once, does no harm. A database of a newer "
+	"Connects with dsn_direct as the operator (or PGUSER), who must be a superuser. "
+	"Each step is a transaction; running it twice, or twice at once, does no harm. A database of a newer "
 	"version is refused.",
 	"migrate --dry-run\nmigrate\n"
 };

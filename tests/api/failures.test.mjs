@@ -204,9 +204,15 @@ test('writers that queue behind a stuck one are told so too, instead of each wai
 	const waiting = () => quick.sql("SELECT pid FROM pg_stat_activity WHERE usename = 'postern_domains' AND wait_event_type = 'Lock'");
 	await until(() => quick.sql("SELECT pid FROM pg_locks WHERE relation = 'postern.domains'::regclass AND mode = 'AccessExclusiveLock' AND granted").length,
 		'the table is locked');
-	const answers = await Promise.all(Array.from({ length: 12 }, () =>
-		quick.ask('/api/v1/domains', { token: quickToken, method: 'POST', body: { domain: `${quick.unique('queue')}.example`, account: 'demo' } })));
-	const tried = waiting().length;
+	let answered = false;
+	const asked = Promise.all(Array.from({ length: 12 }, () => quick.ask('/api/v1/domains', { token: quickToken, method: 'POST', body: { domain: `${quick.unique('queue')}.example`, account: 'demo' } })))
+		.finally(() => { answered = true; });
+	const seen = new Set(); // who gave up is gone a second later
+	await until(() => {
+		waiting().forEach(({ pid }) => seen.add(pid));
+		return answered;
+	}, 'all are answered', 60000);
+	const answers = await asked, tried = seen.size;
 	quick.psql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' AND pid <> pg_backend_pid()");
 	await locker.ended;
 	answers.forEach(assertUnavailable);
