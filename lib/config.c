@@ -105,6 +105,8 @@ static const struct setting settings[] = {
 	  "Folder of the actions that come with Postern", AT(actions_dir) },
 	{ "local_actions_dir", PATH, "", 0, 0, "/etc/postern/actions",
 	  "Folder of the administrator's own actions, which go before those of the same name", AT(local_actions_dir) },
+	{ "plugins_dir", PATH, "", 0, 0, "/etc/postern/plugins",
+	  "Folder of the administrator's plugins, each a folder with plugin.json and actions/", AT(plugins_dir) },
 	{ "reserved_names", NAMES, "", 0, 0, "",
 	  "Host names that no tenant may claim, such as the panel's own; this machine's name is one of them", LIVE(reserved_names) },
 	{ "unix_users", CHOICE, "adopt create none", 0, 0, "adopt",

@@ -47,6 +47,7 @@ struct config {
 	int job_days, event_days; /* how long ended jobs and events are kept, 1..3650, default 90 and 30 */
 	char *actions_dir;       /* default <libexecdir>/postern/actions */
 	char *local_actions_dir; /* goes before it, default /etc/postern/actions */
+	char *plugins_dir;       /* default /etc/postern/plugins */
 	char *reserved_names;    /* no tenant's, separated by spaces, default "" */
 	char *unix_users;        /* "adopt" (default), "create", "none" */
 	char *home_dir;          /* of new accounts, default /home */

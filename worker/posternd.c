@@ -53,7 +53,7 @@ static const char help[] =
 	"  --cron-run RESULT COMMAND   what crontabs call: runs the command, leaves in that file how it went\n"
 	"  --version, --help\n";
 
-static const struct db_stmt take = { "take", "SELECT * FROM work.take($1::text, $2::int, $3::text[], $4::int)", 4, 5 };
+static const struct db_stmt take = { "take", "SELECT * FROM work.take($1::text, $2::int, $3::text[], $4::int)", 4, 7 };
 static const struct db_stmt beat = { "beat", "SELECT * FROM work.beat($1::text, $2::text[], $3::int)", 3, 1 };
 static const struct db_stmt step = { "step", "SELECT work.step($1::text, $2::text, $3::int, $4::text, $5::text)", 5, 1 };
 static const struct db_stmt finish = { "finish", "SELECT work.finish($1::text, $2::text, $3::bool, $4::text, $5::text, $6::text, $7::int)", 7, 1 };
@@ -61,6 +61,7 @@ static const struct db_stmt recover = { "recover", "SELECT work.recover($1::text
 static const struct db_stmt sequence = { "sequence", "SELECT work.sequence($1::int)", 1, 1 };
 static const struct db_stmt house = { "house", "SELECT work.keep_house($1::int, $2::int)", 2, 1 };
 static const struct db_stmt seen = { "seen", "SELECT work.seen($1::text, $2::text)", 2, 1 };
+static const struct db_stmt deliver = { "deliver", "SELECT plugins.deliver($1::int)", 1, 1 };
 static const struct db_stmt held = { "held", "SELECT * FROM gate.settings_held($1::int)", 1, 2 };
 static const struct db_stmt settle = { "settle", "SELECT gate.settle()", 0, 1 };
 
@@ -273,33 +274,84 @@ static char *opened(struct worker *w, const void *sealed, size_t len, const char
 	return text;
 }
 
-/* `sealed`: NULL where the job has no secret. */
-static void begin(struct worker *w, const char *job, const struct kind *kind, int attempt, const char *data, const void *sealed, size_t len)
+/* What the action of a plugin is told of it: its settings, with the secret ones. NULL with *why. */
+static const char *of_plugin(struct worker *w, struct task *t, const char *kind, const char *told, const void *sealed, size_t len, const char **why)
 {
-	struct task *t = NULL;
-	struct json_object *fine;
-	const char *why = NULL;
+	static const struct field fields[] = { { "input", F_JSON, 0, "What was asked for" }, { "event", F_JSON, 0, "What has happened" }, { 0 } };
+	static const struct field slug = { "name", F_SLUG, 0, "" };
+	struct json_object *plugin, *settings = NULL, *name, *limit, *attempts, *secrets;
 	char *secret = NULL;
-	bool again = false, started;
+	const char *text = NULL;
+	size_t at;
+
+	*why = "what is told of its plugin is no object";
+	plugin = json_parse(told, strlen(told), why, &at);
+	if (!json_object_object_get_ex(plugin, "settings", &settings) || !json_object_is_type(settings, json_type_object) ||
+	    !json_object_object_get_ex(plugin, "name", &name) || !json_object_object_get_ex(plugin, "limit_s", &limit) ||
+	    !json_object_object_get_ex(plugin, "attempts", &attempts))
+		goto end;
+	json_object_put(input_value(w->arena, &slug, name, why)); /* it becomes part of a path */
+	if (*why || (sealed && !(secret = opened(w, sealed, len, why))))
+		goto end;
+	snprintf(t->plugin, sizeof t->plugin, "%s", json_object_get_string(name));
+	if (!t->kind) {
+		snprintf(t->kind_name, sizeof t->kind_name, "%s", kind);
+		t->own = (struct kind){ t->kind_name, "", json_object_get_int(limit), json_object_get_int(attempts), fields, NULL };
+		t->kind = &t->own;
+	}
+	json_object_object_del(plugin, "limit_s");
+	json_object_object_del(plugin, "attempts");
+	secrets = secret ? json_parse(secret, strlen(secret), why, &at) : NULL;
+	if (secrets) {
+		json_object_object_foreach(secrets, key, value)
+			json_object_object_add(settings, key, json_object_get(value));
+	}
+	text = arena_strdup(w->arena, json_object_to_json_string_ext(plugin, JSON_C_TO_STRING_PLAIN));
+	json_object_put(secrets);
+end:
+	if (secret)
+		token_wipe(secret, strlen(secret));
+	json_object_put(plugin);
+	return text;
+}
+
+/* A secret of the job and one of its plugin, each NULL where there is none. */
+struct sealed { const void *data; size_t len; };
+
+static void begin(struct worker *w, const char *job, const char *name, int attempt, const char *data, struct sealed sealed, const char *told, struct sealed of_it)
+{
+	static const struct kind none = { "plugin", "", 60, 1, NULL, NULL };
+	struct task *t = NULL;
+	struct json_object *fine = NULL;
+	const char *why = NULL, *plugin = NULL;
+	char *secret = NULL;
+	bool again = false, started = false;
 
 	for (size_t i = 0; i < TASKS_MAX && !t; i++)
 		if (!w->tasks[i].kind)
 			t = &w->tasks[i];
 	if (!t)
 		return; /* its lease runs out */
-	*t = (struct task){ .kind = kind, .attempt = attempt, .out = -1, .err = -1, .lock = -1 };
+	*t = (struct task){ .kind = kind_find(name), .attempt = attempt, .out = -1, .err = -1, .lock = -1 };
 	snprintf(t->job, sizeof t->job, "%s", job);
-	fine = checked(w, kind, data, &why);
-	if (fine && sealed)
-		secret = opened(w, sealed, len, &why);
-	started = fine && (secret || !sealed) && task_start(t, &w->config, w->config_path, json_object_to_json_string_ext(fine, JSON_C_TO_STRING_PLAIN), secret, &why, &again);
+	if (told)
+		plugin = of_plugin(w, t, name, told, of_it.data, of_it.len, &why);
+	if (t->kind && (plugin || !told))
+		fine = checked(w, t->kind, data, &why);
+	if (fine && sealed.data)
+		secret = opened(w, sealed.data, sealed.len, &why);
+	if (fine && (secret || !sealed.data))
+		started = task_start(t, &w->config, w->config_path, json_object_to_json_string_ext(fine, JSON_C_TO_STRING_PLAIN), secret, plugin, &why, &again);
 	json_object_put(fine);
 	if (secret)
 		token_wipe(secret, strlen(secret));
+	if (plugin)
+		token_wipe((char *)plugin, strlen(plugin));
 	if (started) {
-		log_event("info", "job_started", "job", job, "kind", kind->name, NULL);
+		log_event("info", "job_started", "job", job, "kind", t->kind->name, NULL);
 		return;
 	}
+	t->kind = t->kind ? t->kind : &none;
 	snprintf(t->error, sizeof t->error, "%s", why ? why : "");
 	t->ended = true; /* noted by the loop, with the others */
 	t->reaped = true;
@@ -323,11 +375,12 @@ static void take_jobs(struct worker *w, int64_t now)
 	if (!ran(w, &take, values, &result))
 		return;
 	for (int i = 0; i < PQntuples(result); i++) {
-		const struct kind *kind = kind_find(db_get_text(result, i, 1));
+		struct sealed both[2];
 
-		if (kind)
-			begin(w, db_get_text(result, i, 0), kind, db_get_int4(result, i, 2, 1), db_get_text(result, i, 3),
-			      PQgetisnull(result, i, 4) ? NULL : PQgetvalue(result, i, 4), (size_t)PQgetlength(result, i, 4));
+		for (int n = 0; n < 2; n++)
+			both[n] = (struct sealed){ PQgetisnull(result, i, 4 + 2 * n) ? NULL : PQgetvalue(result, i, 4 + 2 * n), (size_t)PQgetlength(result, i, 4 + 2 * n) };
+		begin(w, db_get_text(result, i, 0), db_get_text(result, i, 1), db_get_int4(result, i, 2, 1), db_get_text(result, i, 3), both[0],
+		      db_get_text(result, i, 5), both[1]);
 	}
 	if (PQntuples(result))
 		w->take_us = 0; /* there may be more */
@@ -417,14 +470,17 @@ static void number_events(struct worker *w, int64_t now)
 	w->sequence_us = now + SEQUENCE_SLOW_MS * 1000;
 	if (!ran(w, &sequence, values, &result))
 		return;
-	if (db_get_int4(result, 0, 0, 0) > 0)
+	if (db_get_int4(result, 0, 0, 0) > 0) {
 		w->sequence_us = now + SEQUENCE_FAST_MS * 1000;
+		ran_quietly(w, &deliver, values);
+	}
 	PQclear(result);
 }
 
 static void keep_house(struct worker *w, int64_t now)
 {
 	struct db_value values[] = { db_int4(w->arena, w->config.event_days), db_int4(w->arena, w->config.job_days) };
+	struct db_value room = db_int4(w->arena, SEQUENCE_MAX);
 	struct db_value recovery[] = { db_text(w->name), db_text(w->machine) };
 
 	if (!w->recovered) {
@@ -438,6 +494,7 @@ static void keep_house(struct worker *w, int64_t now)
 	w->house_us = now + HOUSE_S * SECOND;
 	ran_quietly(w, &recover, recovery); /* leases of other machines' workers that ran out */
 	ran_quietly(w, &house, values);
+	ran_quietly(w, &deliver, &room); /* what was numbered when an earlier worker ended */
 	ran_quietly(w, &settle, NULL);
 }
 

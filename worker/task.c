@@ -28,13 +28,16 @@ enum { GRACE_S = 10, EXIT_RETRY = 75, ENV_MAX = 128, SWEEP_LOOKS = 250 };
 
 extern char **environ;
 
-/* The administrator's executable, or ours. One that others may write could be anybody's: it is not run. */
-static bool find_action(const struct config *config, const char *kind, char path[PATH_MAX], const char **why)
+/* The administrator's executable, or ours; a plugin's in the place of ours. One that others may write could be anybody's: it is not
+ * run. */
+static bool find_action(const struct config *config, const char *plugin, const char *kind, char path[PATH_MAX], const char **why)
 {
-	const char *folders[] = { config->local_actions_dir, config->actions_dir };
+	static char of_plugin[PATH_MAX - 200];
+	const char *folders[] = { config->local_actions_dir, *plugin ? of_plugin : config->actions_dir };
 	static char text[PATH_MAX + 200];
 	struct stat st;
 
+	snprintf(of_plugin, sizeof of_plugin, "%s/%s/actions", config->plugins_dir, plugin);
 	for (size_t i = 0; i < 2; i++) {
 		snprintf(path, PATH_MAX, "%s/%s", folders[i], kind);
 		if (stat(path, &st) != 0)
@@ -54,14 +57,14 @@ static bool find_action(const struct config *config, const char *kind, char path
 }
 
 /* The job on its standard input: a file without a name, so that nobody waits for anybody. */
-static int input_of(const struct task *t, const char *data, const char *secret)
+static int input_of(const struct task *t, const char *data, const char *secret, const char *plugin)
 {
 	int fd = memfd_create("job", MFD_CLOEXEC);
 
 	if (fd < 0)
 		return -1;
-	if (dprintf(fd, "{\"job\":\"%s\",\"kind\":\"%s\",\"attempt\":%d,\"data\":%s%s%s}\n", t->job, t->kind->name, t->attempt, data,
-	            secret ? ",\"secret\":" : "", secret ? secret : "") < 0 || lseek(fd, 0, SEEK_SET) != 0) {
+	if (dprintf(fd, "{\"job\":\"%s\",\"kind\":\"%s\",\"attempt\":%d,\"data\":%s%s%s%s%s}\n", t->job, t->kind->name, t->attempt, data,
+	            secret ? ",\"secret\":" : "", secret ? secret : "", plugin ? ",\"plugin\":" : "", plugin ? plugin : "") < 0 || lseek(fd, 0, SEEK_SET) != 0) {
 		close(fd);
 		return -1;
 	}
@@ -130,7 +133,7 @@ static void shut(int *fd)
 }
 
 bool task_start(struct task *t, const struct config *config, const char *config_path, const char *data, const char *secret,
-                const char **why, bool *again)
+                const char *plugin, const char **why, bool *again)
 {
 	char path[PATH_MAX], lock[PATH_MAX];
 	int in = -1, out[2] = { -1, -1 }, err[2] = { -1, -1 };
@@ -142,7 +145,7 @@ bool task_start(struct task *t, const struct config *config, const char *config_
 	buf_init(&t->line, 2 * TASK_LINE_MAX);
 	buf_init(&t->err_line, 2 * TASK_LINE_MAX);
 	*again = false;
-	if (!find_action(config, t->kind->name, path, why))
+	if (!find_action(config, t->plugin, t->kind->name, path, why))
 		return false;
 	*again = true;
 	*why = "the action could not be started";
@@ -155,7 +158,7 @@ bool task_start(struct task *t, const struct config *config, const char *config_
 		shut(&t->lock);
 		return false;
 	}
-	in = input_of(t, data, secret);
+	in = input_of(t, data, secret, plugin);
 	if (in >= 0 && pipe2(out, O_CLOEXEC) == 0 && pipe2(err, O_CLOEXEC) == 0 && (t->pid = fork()) == 0)
 		become(path, config, config_path, parent, in, out[1], err[1]);
 	shut(&in);

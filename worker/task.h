@@ -17,6 +17,9 @@ enum { TASK_LOG_MAX = 16 << 10, TASK_LINE_MAX = 256 << 10 };
 struct task {
 	char job[37];
 	const struct kind *kind;
+	struct kind own;        /* where a plugin adds it */
+	char kind_name[128];
+	char plugin[64];        /* the plugin that does it; "": none */
 	int attempt;
 	pid_t pid;              /* of the action, leader of its process group; 0: none */
 	int out, err, lock;     /* our ends of its pipes, its lock file; -1: closed */
@@ -36,11 +39,11 @@ struct task {
 };
 
 /*
- * Start an attempt. `data` and `secret` are JSON texts (secret may be NULL). Returns false with *why when it cannot be done;
+ * Start an attempt. `data`, `secret` and `plugin` are JSON texts (the latter two may be NULL). Returns false with *why when it cannot be done;
  * *again tells whether later may help. The lock file of the job is held by the process and all it starts.
  */
 bool task_start(struct task *, const struct config *, const char *config_path, const char *data, const char *secret,
-                const char **why, bool *again);
+                const char *plugin, const char **why, bool *again);
 /* Read what it has said; reap it when it is over. */
 void task_look(struct task *, int64_t now_us);
 /* Tell it to end: SIGTERM to its group, SIGKILL ten seconds later (from task_look). */

@@ -349,7 +349,7 @@ $$;
 -- Is what such a job did told when it is done (ssl.renewed)? A change has its event from the request.
 CREATE FUNCTION gate.told_when_done(kind text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-	SELECT split_part(kind, '.', 2) NOT IN ('create', 'update', 'suspend', 'unsuspend', 'delete', 'apply', 'remove')
+	SELECT split_part(kind, '.', 2) NOT IN ('create', 'update', 'suspend', 'unsuspend', 'delete', 'apply', 'remove', 'event')
 $$;
 -- The event of a change. What is only asked for is none (`explain.read`).
 CREATE FUNCTION gate.emit(c postern.caller, p_account_id bigint, p_action text, p_object_id text, p_data jsonb) RETURNS void

@@ -74,11 +74,12 @@ END $$;
 -- Take up to `p_room` jobs that are due, oldest first, and say what their actions are to be told. A job waits while an earlier
 -- one about its object is not ended; one about an account, for all of that account, and they for it.
 CREATE FUNCTION work.take(p_worker text, p_room int, p_kinds text[], p_lease_s int)
-RETURNS TABLE (id text, kind text, attempt int, task text, secret bytea)
+RETURNS TABLE (id text, kind text, attempt int, task text, secret bytea, plugin text, plugin_secret bytea) -- the plugin that does it, if one does
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
 	j postern.jobs;
+	p postern.plugins;
 	v_task text;
 	v_doc jsonb;
 BEGIN
@@ -93,7 +94,8 @@ BEGIN
 			PERFORM work.close(j, 'cancelled', NULL, NULL, NULL);
 			CONTINUE;
 		END IF;
-		IF j.kind <> ALL (p_kinds) THEN
+		p := plugins.provider(j.kind);
+		IF j.kind <> ALL (p_kinds) AND p.id IS NULL AND j.resource <> 'plugins' THEN
 			PERFORM work.close(j, 'failed', format('there is no action "%s" on this machine', j.kind), NULL, NULL);
 			CONTINUE;
 		END IF;
@@ -117,7 +119,8 @@ BEGIN
 			version = x.version + 1, updated_at = postern.clock()
 		WHERE x.id = j.id;
 		PERFORM gate.job_event(j.id, 'job.started');
-		RETURN QUERY SELECT j.id::text, j.kind, j.attempts + 1, v_doc::text, j.secret;
+		RETURN QUERY SELECT j.id::text, j.kind, j.attempts + 1, v_doc::text, j.secret,
+			plugins.told(p, j.kind)::text, p.secret;
 	END LOOP;
 END $$;
 
