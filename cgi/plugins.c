@@ -89,11 +89,15 @@ static int prepare(struct request *r, struct json_object *body)
 	if (!json_object_object_get_ex(body, "secrets", &given))
 		return 0;
 	secrets = object_of(given);
-	done = json_object_is_type(secrets, json_type_object) ? seal(r, body, secrets) : request_fail(r, ERR_VALIDATION, "secrets", "must be an object of texts");
-	json_object_object_foreach(secrets, name, value) {
-		(void)name;
-		if (json_object_is_type(value, json_type_string))
-			token_wipe((char *)json_object_get_string(value), (size_t)json_object_get_string_len(value));
+	if (json_object_is_type(secrets, json_type_object)) {
+		done = seal(r, body, secrets);
+		json_object_object_foreach(secrets, name, value) {
+			(void)name;
+			if (json_object_is_type(value, json_type_string))
+				token_wipe((char *)json_object_get_string(value), (size_t)json_object_get_string_len(value));
+		}
+	} else {
+		done = request_fail(r, ERR_VALIDATION, "secrets", "must be an object of texts");
 	}
 	json_object_put(secrets);
 	json_object_object_del(body, "secrets");

@@ -84,11 +84,6 @@ BEGIN
 		RETURN at || v_fault;
 	END IF;
 	IF t = 'object' THEN
-		FOR k IN SELECT jsonb_array_elements_text(s -> 'required') LOOP
-			IF NOT v ? k AND k <> ALL (given) THEN
-				RETURN at || format('lacks "%s"%s', k, coalesce(': ' || (s #>> ARRAY['properties', k, 'description']), ''));
-			END IF;
-		END LOOP;
 		FOR k, i IN SELECT * FROM jsonb_each(v) LOOP
 			IF s #> ARRAY['properties', k] IS NOT NULL THEN
 				v_fault := plugins.fault(s #> ARRAY['properties', k], i, at || k || ' ');
@@ -96,6 +91,11 @@ BEGIN
 				v_fault := at || format('has no "%s"; there are: %s', k, (SELECT string_agg(p, ', ' ORDER BY p) FROM jsonb_object_keys(s -> 'properties') p));
 			END IF;
 			EXIT WHEN v_fault IS NOT NULL;
+		END LOOP;
+		FOR k IN SELECT jsonb_array_elements_text(s -> 'required') LOOP
+			IF NOT v ? k AND k <> ALL (given) THEN
+				v_fault := coalesce(v_fault, at || format('lacks "%s"%s', k, coalesce(': ' || (s #>> ARRAY['properties', k, 'description']), '')));
+			END IF;
 		END LOOP;
 	ELSIF t = 'array' AND s ? 'items' THEN
 		FOR i IN SELECT jsonb_array_elements(v) LOOP
@@ -184,7 +184,8 @@ BEGIN
 	ELSIF plugins.clash(p) IS NOT NULL THEN
 		PERFORM gate.fail(409, format('the plugin %s provides one of its actions and is enabled; disable that first', plugins.clash(p)));
 	END IF;
-	UPDATE postern.plugins x SET enabled = true, seen = CASE WHEN x.enabled THEN x.seen ELSE (SELECT h.seq FROM postern.event_head h) END,
+	UPDATE postern.plugins x SET enabled = true, enabled_at = CASE WHEN x.enabled THEN x.enabled_at ELSE postern.clock() END,
+		seen = CASE WHEN x.enabled THEN x.seen ELSE (SELECT h.seq FROM postern.event_head h) END,
 		version = x.version + 1, updated_at = postern.clock() WHERE x.id = p.id;
 	RETURN ROW(o, NULL)::postern.done;
 END $$;
@@ -304,7 +305,7 @@ DECLARE
 BEGIN
 	FOR p IN SELECT * FROM postern.plugins x WHERE x.enabled AND x.events <> '{}' AND x.seen < v_head ORDER BY x.id FOR UPDATE LOOP
 		v_to := least(v_head, p.seen + p_max);
-		FOR e IN SELECT * FROM postern.events x WHERE x.seq > p.seen AND x.seq <= v_to AND plugins.wants(p.events, x.type) ORDER BY x.seq LOOP
+		FOR e IN SELECT * FROM postern.events x WHERE x.seq > p.seen AND x.seq <= v_to AND x.at >= p.enabled_at AND plugins.wants(p.events, x.type) ORDER BY x.seq LOOP
 			PERFORM gate.work(work.clockwork(), 0, p.name || '.event', 'plugins', p.name || ' events', jsonb_build_object('event',
 				jsonb_build_object('seq', e.seq, 'id', e.id, 'type', e.type, 'at', e.at, 'resource', e.resource, 'object_id', e.object_id,
 					'account_id', e.account_id, 'data', e.data)));

@@ -32,6 +32,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET j
 	  OR (p.name = '' AND (f.nspname = 'work' AND f.proname IN ('take', 'beat', 'step', 'finish', 'recover', 'sequence', 'keep_house', 'seen')
 	    OR f.nspname = 'gate' AND f.proname IN ('settings_held', 'compatible_from', 'settle')
 	    OR f.nspname = 'cron' AND f.proname IN ('note_run', 'tick')
+	    OR f.nspname = 'plugins' AND f.proname = 'deliver'
 	    OR f.nspname = 'seals' AND f.proname IN ('last', 'unsealed', 'add', 'add_checkpoint', 'read_checkpoints', 'drop_months')))
 	  OR (p.name IS NULL AND (f.nspname IN (SELECT name FROM postern.endpoints) AND f.proname IN ('local_read', 'local_write', 'local_export')
 	    OR f.nspname = 'seals' AND f.proname IN ('read_rows', 'read_seals', 'read_checkpoints')

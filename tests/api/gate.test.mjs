@@ -41,6 +41,8 @@ const objects = {
 	},
 	mailboxes: async () => (await made('mailboxes', { address: `${s.unique('m')}@${await domain()}`, password: 'correct horse' })).id,
 	services: async () => s.psql(`INSERT INTO postern.services (kind, name, state) VALUES ('system', '${s.unique('svc')}', 'active') RETURNING id`), // posternd's part
+	plugins: async (op) => s.psql(`INSERT INTO postern.plugins (name, plugin_version, status, enabled, enabled_at, actions, kinds) -- posternd's part
+		VALUES ('${s.unique('plug')}', '1', 'active', ${op.operation_id === 'runPlugin'}, now(), '{"x.go": {}}', '{${s.unique('x')}.go}') RETURNING id`),
 	roles: async (op) => (await made('roles', { name: s.unique('role'), scopes: [op.scope] })).id,
 	settings: () => 'job_days',
 	ssl: async () => {
@@ -74,6 +76,7 @@ const bodies = {
 	createCertificate: () => ({ domain: uncertified, names: [`www.${uncertified}`] }), changeCertificate: () => ({ auto_renew: false }),
 	createWebsite: () => ({ domain: unserved }), changeWebsite: () => ({ https_redirect: true }), replaceWebsite: () => ({ runtime: 'static' }),
 	explainRequest: () => ({ method: 'GET', path: '/api/v1/me' }),
+	createPlugin: () => ({ name: s.unique('plug') }), replacePlugin: () => ({ settings: {} }), changePlugin: () => ({ settings: {} }), runPlugin: () => ({ action: 'x.go' }),
 	createRole: (op) => ({ name: s.unique('role'), scopes: [op.scope] }), changeRole: () => ({ description: 'changed' }),
 	replaceRole: (op) => ({ scopes: [op.scope], description: 'replaced' }),
 	createToken: (op) => ({ name: s.unique('new'), scopes: [op.scope] }), changeToken: () => ({ name: s.unique('renamed') }),
@@ -83,7 +86,7 @@ const bodies = {
 	createUser: () => ({ username: s.unique('nu') }), changeUser: () => ({ email: 'a@example.org' }), replaceUser: () => ({ email: 'b@example.org', account: own.username }),
 };
 const bodiless = ['Account', 'Database', 'Domain', 'Forwarder', 'Mailbox', 'User', 'Website'].flatMap((one) => [`suspend${one}`, `unsuspend${one}`])
-	.concat('cancelJob', 'disableCronJob', 'enableCronJob', 'runCronJob', 'reloadService', 'renewCertificate', 'resetSetting', 'restartService', 'retryJob', 'revokeToken', 'startService', 'stopService', 'verifyBackup');
+	.concat('cancelJob', 'checkPlugin', 'disablePlugin', 'enablePlugin', 'disableCronJob', 'enableCronJob', 'runCronJob', 'reloadService', 'renewCertificate', 'resetSetting', 'restartService', 'retryJob', 'revokeToken', 'startService', 'stopService', 'verifyBackup');
 
 // A path such as ".json" exists in the bare spelling only.
 const bare = (op) => op.path.startsWith('.');
@@ -107,7 +110,7 @@ function trail(answers) {
 }
 
 // All that a request could have changed, but for the trail and the counts.
-const fingerprint = () => s.sql(['accounts', 'users', 'roles', 'tokens', 'keys', 'domains', 'domain_names', 'certificates', 'mailboxes', 'forwarders', 'databases', 'database_names', 'backups', 'cron', 'usage', 'services', 'events', 'jobs', 'kept_answers', 'settings', 'settings_head']
+const fingerprint = () => s.sql(['accounts', 'users', 'roles', 'tokens', 'keys', 'domains', 'domain_names', 'certificates', 'mailboxes', 'forwarders', 'databases', 'database_names', 'backups', 'cron', 'usage', 'services', 'events', 'jobs', 'kept_answers', 'settings', 'settings_head', 'plugins']
 	.map((t) => `SELECT '${t}' AS t, count(*), md5(string_agg(x::text, ';' ORDER BY x::text)) FROM postern.${t} x`).join(' UNION ALL '));
 
 before(async () => {

@@ -37,6 +37,7 @@ before(async () => {
 		INSERT INTO postern.backups (account_id, kind, status, parts, finished_at)
 		SELECT ${accounts[0].id}, CASE WHEN i % 2 = 0 THEN 'full' ELSE 'mail' END, 'active', '[]', now() FROM generate_series(1, 9) i;
 		INSERT INTO postern.services (kind, name, state, enabled) SELECT 'system', 's' || i, CASE WHEN i % 2 = 0 THEN 'active' ELSE 'failed' END, i % 3 = 0 FROM generate_series(1, 9) i;
+		INSERT INTO postern.plugins (name, status, description) SELECT 'plug' || i, CASE WHEN i % 2 = 0 THEN 'active' ELSE 'error' END, 'd' || i / 2 FROM generate_series(1, 9) i;
 		SELECT work.sequence(100000)`);
 });
 after(() => s?.stop());

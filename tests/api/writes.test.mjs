@@ -174,7 +174,13 @@ test('a dry run of every write checks everything, answers 200 and changes nothin
 	const service = s.psql("INSERT INTO postern.services (kind, name, state) VALUES ('system', 'dry', 'active') RETURNING id"); // posternd's part
 	for (const verb of ['start', 'stop', 'restart', 'reload'])
 		good[`${verb}Service`] = { id: service };
+	const plugin = s.psql(`INSERT INTO postern.plugins (name, plugin_version, status, enabled, enabled_at, actions, kinds) -- posternd's part
+		VALUES ('dry', '1', 'active', true, now(), '{"x.go": {}}', '{x.go}') RETURNING id`);
+	for (const verb of ['enable', 'disable', 'check', 'delete'])
+		good[`${verb}Plugin`] = { id: plugin };
 	Object.assign(good, {
+		createPlugin: { body: { name: 'drier' } }, replacePlugin: { id: plugin, body: { settings: {} } }, changePlugin: { id: plugin, body: { settings: {} } },
+		runPlugin: { id: plugin, body: { action: 'x.go' } },
 		setSettings: { body: { job_days: 7 }, doc: true }, putSettings: { body: { job_days: 7 }, doc: true }, changeSettings: { body: { job_days: 7 }, doc: true },
 		replaceSetting: { id: 'job_days', body: { value: 7 } }, changeSetting: { id: 'job_days', body: { value: 7 } }, deleteSetting: { id: 'job_days' }, resetSetting: { id: 'job_days' },
 	});

@@ -39,7 +39,7 @@ test('a binary may execute its own functions and the gate\'s five, and nothing e
 });
 
 test('the worker may take jobs and say how they go, seal the trail, keep house, say how cron jobs ran, and nothing else', () => {
-	assert.deepEqual(executable('postern_worker'), ['cron.note_run', 'cron.tick', 'gate.compatible_from', 'gate.settings_held', 'gate.settle',
+	assert.deepEqual(executable('postern_worker'), ['cron.note_run', 'cron.tick', 'gate.compatible_from', 'gate.settings_held', 'gate.settle', 'plugins.deliver',
 		...['add', 'add_checkpoint', 'drop_months', 'last', 'read_checkpoints', 'unsealed'].map((f) => `seals.${f}`),
 		...['beat', 'finish', 'keep_house', 'recover', 'seen', 'sequence', 'step', 'take'].map((f) => `work.${f}`)]);
 });

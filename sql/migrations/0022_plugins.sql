@@ -9,6 +9,7 @@ CREATE TABLE postern.plugins (
 	description     text,
 	status          text NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'active', 'error')),
 	enabled         boolean NOT NULL DEFAULT false,
+	enabled_at      timestamptz,                        -- events of before are not for it
 	actions         jsonb NOT NULL DEFAULT '{}',        -- kind -> what it is for, its limits, the schema of its input; or "replaces"
 	kinds           text[] NOT NULL DEFAULT '{}',       -- all that posternd runs it for
 	events          text[] NOT NULL DEFAULT '{}',
