@@ -336,7 +336,7 @@ static struct task attempt(const char *script, const char *secret)
 	close(file_make_folder(root, "jobs", 0700, (uid_t)-1, (gid_t)-1));
 	snprintf(text, sizeof text, "#!/bin/sh\n%s\n", script);
 	put("actions/test.quick", text, 0755);
-	if (!task_start(&t, &config, NULL, "{\"a\":1}", secret, &why, &again))
+	if (!task_start(&t, &config, NULL, "{\"a\":1}", secret, NULL, &why, &again))
 		fail_msg("not started: %s", why);
 	return t;
 }
@@ -441,7 +441,7 @@ static void an_attempt_does_not_begin_while_another_still_holds_its_lock(void **
 		task_look(&first, timestamp_now());
 	second = (struct task){ .kind = &quick, .attempt = 2 };
 	snprintf(second.job, sizeof second.job, "%s", first.job);
-	assert_false(task_start(&second, &config, NULL, "{}", NULL, &why, &again));
+	assert_false(task_start(&second, &config, NULL, "{}", NULL, NULL, &why, &again));
 	assert_true(again);
 	assert_non_null(strstr(why, "still runs"));
 	/* the worker is gone, and its hold on the lock; a new one ends what is left by the lock file alone */
