@@ -124,3 +124,19 @@ test('/api/config is listed, set and set back in the plain dialect', async () =>
 	await ask('DELETE', '/api/config/job_days', undefined, 204);
 	assert.equal((await ask('GET', '/api/config/job_days', undefined, 200)).json.value, was);
 });
+
+test('/api/plugins is listed, registered, set and forgotten in the plain dialect', async () => {
+	assert.ok(resourceOf('plugins'), 'there is no resource plugins');
+	const made = await ask('POST', '/api/plugins', { name: 'plain' }, 201);
+	assert.equal(made.json.name, 'plain');
+	assert.match(made.headers.get('location'), new RegExp(`/api/plugins/${made.json.id}$`));
+	assert.ok((await list('/api/plugins')).some((p) => p.id === made.json.id));
+	assert.equal((await ask('GET', '/api/plugins/plain', undefined, 200)).json.id, made.json.id);
+	s.psql(`UPDATE postern.plugins SET plugin_version = '1', status = 'active', actions = '{}' WHERE id = ${made.json.id}`); // posternd's part
+	assert.deepEqual((await ask('PUT', `/api/plugins/${made.json.id}`, { settings: {} }, 200)).json.settings, {});
+	await ask('POST', '/api/plugins', { name: 'plain' }, 409);
+	assert.ok((await ask('POST', '/api/plugins', { name: '../plain' }, 422)).json.error.fields.name);
+	await others('plugins', made.json.id);
+	await ask('DELETE', `/api/plugins/${made.json.id}`, undefined, 204);
+	await ask('GET', `/api/plugins/${made.json.id}`, undefined, 404);
+});
