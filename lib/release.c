@@ -440,7 +440,7 @@ static void tell_modes(struct report *r)
 		{ c->pepper_file, SHOWN }, { pepper ? dirname(pepper) : NULL, CHANGED }, { c->worker_public, CHANGED }, { c->audit_public_key, CHANGED },
 		{ c->worker_dir, CHANGED }, { arena_printf(r->arena, "%s/key", c->worker_dir), SECRET },
 		{ arena_printf(r->arena, "%s/audit.key", c->worker_dir), SECRET }, { c->audit_checkpoints, CHANGED }, { c->backup_password_file, SECRET },
-		{ c->ssl_dir, CHANGED }, { c->sql_dir, CHANGED }, { c->actions_dir, CHANGED }, { c->local_actions_dir, CHANGED },
+		{ c->ssl_dir, CHANGED }, { c->sql_dir, CHANGED }, { c->actions_dir, CHANGED }, { c->local_actions_dir, CHANGED }, { c->plugins_dir, CHANGED },
 		{ c->templates_dir, CHANGED }, { c->local_templates_dir, CHANGED },
 	};
 
@@ -448,6 +448,7 @@ static void tell_modes(struct report *r)
 		check_mode(r, modes, files[i].path, files[i].forbidden);
 	check_below(r, modes, c->ssl_dir, "privkey.pem", SECRET);
 	check_below(r, modes, c->local_actions_dir, NULL, CHANGED);
+	check_below(r, modes, c->plugins_dir, NULL, CHANGED);
 	json_object_object_add(r->document, "modes", modes);
 }
 
