@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <json-c/json.h>
 #include <libgen.h>
-#include <libpq-fe.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -114,22 +113,11 @@ static bool owned_well(const struct stat *info)
 	return info->st_uid == 0 || info->st_uid == geteuid();
 }
 
-static bool holds_password(const char *dsn)
-{
-	PQconninfoOption *parts = PQconninfoParse(dsn, NULL);
-	bool holds = false;
-
-	for (const PQconninfoOption *p = parts; p && p->keyword; p++)
-		holds |= p->dispchar[0] == '*' && p->val && *p->val;
-	PQconninfoFree(parts);
-	return holds;
-}
-
 static void check_settings(struct doctor *d)
 {
 	const char *given = d->cli->config_path ? d->cli->config_path : getenv("POSTERN_CONFIG");
 	const char *path = given ? given : "/etc/postern/postern.conf";
-	const bool secret = holds_password(d->config->dsn) || holds_password(d->config->dsn_direct);
+	const bool secret = config_holds_password(d->config->dsn) || config_holds_password(d->config->dsn_direct);
 	struct stat info;
 
 	if (stat(path, &info) != 0) {

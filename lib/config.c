@@ -753,6 +753,17 @@ void config_print_sample(FILE *out)
 		fprintf(out, "\n# %s.\n# Takes %s.\n#%s = %s\n", s.about, s.takes, s.name, s.preset);
 }
 
+bool config_holds_password(const char *dsn)
+{
+	PQconninfoOption *parts = PQconninfoParse(dsn, NULL);
+	bool holds = false;
+
+	for (const PQconninfoOption *p = parts; p && p->keyword; p++)
+		holds |= p->dispchar[0] == '*' && p->val && *p->val;
+	PQconninfoFree(parts);
+	return holds;
+}
+
 /* The parts of a connection string, those that libpq calls passwords masked. */
 static void print_dsn(const char *dsn, FILE *out)
 {

@@ -135,4 +135,6 @@ bool config_lay(struct config *, const char *name, const char *value);
 
 /* The settings in force, one "name = value" a line; passwords in dsn masked. */
 void config_print(const struct config *, FILE *);
+/* Whether a connection string has a password in it, as libpq reads it. */
+bool config_holds_password(const char *dsn);
 #endif

@@ -369,17 +369,6 @@ static void tell_migrations(struct report *r)
 
 /* ---- modes ---- */
 
-static bool holds_password(const char *dsn)
-{
-	PQconninfoOption *parts = PQconninfoParse(dsn, NULL);
-	bool holds = false;
-
-	for (const PQconninfoOption *p = parts; p && p->keyword; p++)
-		holds |= p->dispchar[0] == '*' && p->val && *p->val;
-	PQconninfoFree(parts);
-	return holds;
-}
-
 /* Whose mode may have none of the bits `forbidden`, and who belongs to root, or to whom this program runs as. Absent is no fault. */
 static void check_mode(struct report *r, struct json_object *modes, const char *path, mode_t forbidden)
 {
@@ -436,7 +425,7 @@ static void tell_modes(struct report *r)
 	struct json_object *modes = json_object_new_array();
 	char *pepper = arena_strdup(r->arena, c->pepper_file);
 	const struct { const char *path; mode_t forbidden; } files[] = {
-		{ c->path, holds_password(c->dsn) || holds_password(c->dsn_direct) ? SHOWN : CHANGED },
+		{ c->path, config_holds_password(c->dsn) || config_holds_password(c->dsn_direct) ? SHOWN : CHANGED },
 		{ c->pepper_file, SHOWN }, { pepper ? dirname(pepper) : NULL, CHANGED }, { c->worker_public, CHANGED }, { c->audit_public_key, CHANGED },
 		{ c->worker_dir, CHANGED }, { arena_printf(r->arena, "%s/key", c->worker_dir), SECRET },
 		{ arena_printf(r->arena, "%s/audit.key", c->worker_dir), SECRET }, { c->audit_checkpoints, CHANGED }, { c->backup_password_file, SECRET },
