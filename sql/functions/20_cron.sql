@@ -1,5 +1,10 @@
 -- cron: commands that run by the clock. What a schedule means is what cron makes of it (crontab(5), cron(8)); an account's
 -- crontab as a whole is what posternd's action writes (worker/actions/cron.c).
+DO $$ BEGIN -- the one name that an extension (pg_cron) is known to use, too
+	IF EXISTS (SELECT FROM pg_namespace WHERE nspname = 'cron' AND nspowner <> 'postern_owner'::regrole) THEN
+		RAISE EXCEPTION 'the schema cron of this database is not Postern''s; give Postern a database of its own (settings dsn and dsn_direct)';
+	END IF;
+END $$;
 DROP SCHEMA IF EXISTS cron CASCADE;
 CREATE SCHEMA cron AUTHORIZATION postern_owner;
 GRANT USAGE ON SCHEMA cron TO postern_worker;

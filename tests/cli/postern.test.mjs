@@ -277,6 +277,15 @@ test('a newer database is refused, and so is a migration older than what is appl
 	assert.match(stderr, /newer than this Postern: it has 9000_new\.sql/);
 });
 
+test('a schema of somebody else that has the name of one of ours stays, and migrate says what to do', () => {
+	const where = fresh('shared');
+	query('shared', 'CREATE SCHEMA cron; CREATE TABLE cron.job (id int)');
+	const { status, stderr } = postern(['migrate'], where);
+	assert.equal(status, 1);
+	assert.match(stderr, /schema cron of this database is not Postern's; give Postern a database of its own/);
+	assert.equal(query('shared', "SELECT to_regclass('cron.job')"), 'cron.job');
+});
+
 test('a name that is no migration, and a number given twice, are refused', () => {
 	const copy = own('names'), where = fresh('names');
 	where.env.POSTERN_SQL_DIR = copy;
