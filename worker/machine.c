@@ -151,12 +151,13 @@ static void decode(char *path)
 	*to = '\0';
 }
 
-/* What is on a disk of this machine: not what comes over the network, is full by its nature, or what the kernel makes up. */
+/* What is on a disk of this machine: not what comes over the network, is full by its nature, or what the kernel makes up. The root
+ * counts whatever it is on. */
 static bool is_disk(const char *mount, const char *source, const char *type)
 {
 	return (*source == '/' && strncmp(source, "//", 2) != 0 && strncmp(type, "fuse", 4) != 0 && strcmp(type, "squashfs") != 0 &&
 	        strcmp(type, "iso9660") != 0) ||
-	       strcmp(type, "zfs") == 0 || (strcmp(type, "overlay") == 0 && strcmp(mount, "/") == 0);
+	       strcmp(type, "zfs") == 0 || (strcmp(mount, "/") == 0 && strcmp(type, "rootfs") != 0);
 }
 
 static struct json_object *disk(const char *mount, const char *source, const char *type)
@@ -189,6 +190,7 @@ static void add_disks(struct json_object *facts)
 	struct json_object *list = json_object_new_array(), *one;
 	FILE *f = fopen("/proc/self/mountinfo", "re");
 	size_t n = 0, i;
+	bool root = false;
 
 	while (f && n < DISKS_MAX && fgets(line, sizeof line, f)) {
 		if (sscanf(line, "%*d %*d %31s %*s %1023s", device, mount) != 2 || !(rest = strstr(line, " - ")) ||
@@ -197,6 +199,7 @@ static void add_disks(struct json_object *facts)
 		for (i = 0; i < n && strcmp(seen[i], device) != 0; i++)
 			;
 		decode(mount);
+		root |= strcmp(mount, "/") == 0;
 		if (i < n || !(one = disk(mount, source, type)))
 			continue;
 		snprintf(seen[n++], sizeof *seen, "%s", device);
@@ -204,6 +207,8 @@ static void add_disks(struct json_object *facts)
 	}
 	if (f)
 		fclose(f);
+	if (!root && (one = disk("/", "/", "unknown"))) /* in a chroot its mount is nowhere to be seen */
+		json_object_array_add(list, one);
 	json_object_object_add(facts, "disks", list);
 }
 
