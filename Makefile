@@ -110,9 +110,9 @@ test: ## Run every test (installs and builds first)
 	@$(MAKE) --no-print-directory -j$$(nproc) all
 	@$(MAKE) --no-print-directory lint unit
 	@rm -rf $(EXCHANGES) && mkdir -p $(EXCHANGES) && $(CLI) openapi > $(EXCHANGES)/openapi.json
-	RECORD=$(EXCHANGES) node --test $(API_TESTS)
+	RECORD=$(EXCHANGES) node --test --test-concurrency=2 $(API_TESTS)
 	RECORD=$(EXCHANGES) node --test $(DESCRIPTION_TESTS)
-	WEB=apache node --test $(APACHE_TESTS)
+	WEB=apache node --test --test-concurrency=2 $(APACHE_TESTS)
 
 unit: $(UNIT) ## Run the unit tests only
 	@for t in $(UNIT); do echo "== $$t"; $(WRAP) $$t || exit 1; done
