@@ -85,7 +85,8 @@ export function reader(document) {
 			const [pathname, query] = spelling.split('?');
 			spellings.push({
 				template, byQuery: query !== undefined, literal: !template.includes('{'),
-				pattern: new RegExp(`^${escape(pathname).replace('{id}', '([^/]+)')}/?$`),
+				// the web server's own spelling, /metrics, is that one path
+				pattern: new RegExp(`^${escape(pathname).replace('{id}', '([^/]+)')}${pathname.startsWith('/api/') ? '/?' : ''}$`),
 			});
 		}
 	spellings.sort((a, b) => b.byQuery - a.byQuery || b.literal - a.literal); // words of their own beat {id}
