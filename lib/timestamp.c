@@ -149,7 +149,7 @@ const char *timestamp_zone(char out[TIMESTAMP_ZONE_MAX])
 		name = at + strlen(folder);
 	if (!name || !isalpha((unsigned char)*name) || strlen(name) >= TIMESTAMP_ZONE_MAX)
 		name = "UTC";
-	snprintf(out, TIMESTAMP_ZONE_MAX, "%s", name);
+	memcpy(out, name, strlen(name) + 1);
 	return out;
 }
 
