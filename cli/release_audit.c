@@ -4,6 +4,7 @@
 #include "words.h"
 #include <json-c/json.h>
 #include <stdio.h>
+#include <string.h>
 
 static const char *text(struct json_object *object, const char *name)
 {
@@ -61,7 +62,7 @@ static int run(struct cli *cli, int argc, char **argv)
 			puts(json_object_to_json_string_ext(report, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE));
 		else
 			show(report);
-		rc = text(report, "status")[0] == 'o' ? CLI_OK : CLI_FAILED;
+		rc = strcmp(text(report, "status"), "ok") == 0 ? CLI_OK : CLI_FAILED;
 	}
 	json_object_put(report);
 	return rc;

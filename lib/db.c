@@ -402,3 +402,18 @@ const char *db_get_text(const PGresult *result, int row, int col)
 {
 	return PQgetisnull(result, row, col) ? NULL : PQgetvalue(result, row, col);
 }
+
+bool db_ran(struct db *db, const struct db_stmt *stmt, const struct db_value *values, PGresult **result, struct arena *arena)
+{
+	PGresult *own = NULL;
+	struct db_error error;
+	enum db_status status = db_run(db, stmt, values, result ? result : &own, arena, &error);
+
+	PQclear(own);
+	if (status == DB_ERROR) {
+		log_event("error", "statement_failed", "statement", stmt->name, "sqlstate", error.sqlstate, "message", error.message, NULL);
+		if (db_is_stale(&error))
+			db_close(db);
+	}
+	return status == DB_OK;
+}

@@ -54,6 +54,10 @@ void db_on_connect(struct db *, bool (*check)(struct db *, void *), void *);
  */
 enum db_status db_run(struct db *, const struct db_stmt *, const struct db_value *values, PGresult **result,
                       struct arena *arena, struct db_error *error);
+
+/* The same for a program that goes on whatever comes of it: a failure is logged, a connection whose prepared statements are
+ * stale is closed, to be opened anew by the next. Returns whether it went well; *result (NULL: unwanted) is the caller's to clear. */
+bool db_ran(struct db *, const struct db_stmt *, const struct db_value *values, PGresult **result, struct arena *);
 /* A transaction of several statements. When the connection is lost in between, all that follows is DB_GONE until db_end. */
 enum db_status db_begin(struct db *);
 enum db_status db_end(struct db *, bool commit);

@@ -210,21 +210,6 @@ static const struct db_stmt note = {
 };
 static const struct db_stmt tick = { "cron_tick", "SELECT cron.tick($1::text)", 1, 1 };
 
-static bool ran(struct db *db, struct arena *arena, const struct db_stmt *stmt, const struct db_value *values)
-{
-	PGresult *result = NULL;
-	struct db_error error;
-	enum db_status status = db_run(db, stmt, values, &result, arena, &error);
-
-	PQclear(result);
-	if (status == DB_ERROR) {
-		log_event("error", "statement_failed", "statement", stmt->name, "sqlstate", error.sqlstate, "message", error.message, NULL);
-		if (db_is_stale(&error))
-			db_close(db);
-	}
-	return status == DB_OK;
-}
-
 static bool is_number(const char *name)
 {
 	size_t len = strlen(name);
@@ -249,7 +234,7 @@ static int collect_from(struct db *db, int root, const char *user)
 				db_int4(own, r.exit_code), db_text(r.output)
 			};
 
-			count = ran(db, own, &note, values) ? count + 1 : -1;
+			count = db_ran(db, &note, values, NULL, own) ? count + 1 : -1;
 		}
 		arena_free(own);
 	}
@@ -278,6 +263,6 @@ bool cron_collect(const struct config *config, struct db *db, struct arena *aren
 		closedir(users);
 	else if (fd >= 0)
 		close(fd);
-	ran(db, arena, &tick, (struct db_value[]){ db_text(timestamp_zone(zone)) });
+	db_ran(db, &tick, (struct db_value[]){ db_text(timestamp_zone(zone)) }, NULL, arena);
 	return total >= ROUND_MAX;
 }

@@ -82,23 +82,10 @@ struct worker {
 	int64_t listen_us, take_us, beat_us, house_us, cron_us, sequence_us, settle_us; /* when each is due next */
 };
 
-static bool ran(struct worker *w, const struct db_stmt *stmt, const struct db_value *values, PGresult **result)
-{
-	struct db_error error;
-	enum db_status status = db_run(w->db, stmt, values, result, w->arena, &error);
-
-	if (status == DB_ERROR) {
-		log_event("error", "statement_failed", "statement", stmt->name, "sqlstate", error.sqlstate, "message", error.message, NULL);
-		if (db_is_stale(&error))
-			db_close(w->db);
-	}
-	return status == DB_OK;
-}
-
 static bool ran_quietly(struct worker *w, const struct db_stmt *stmt, const struct db_value *values)
 {
 	PGresult *result = NULL;
-	bool good = ran(w, stmt, values, &result);
+	bool good = db_ran(w->db, stmt, values, &result, w->arena);
 
 	PQclear(result);
 	return good;
@@ -149,7 +136,7 @@ static void heed_settings(struct worker *w)
 	struct config now;
 	struct held *newest;
 
-	if (!ran(w, &held, &known, &result))
+	if (!db_ran(w->db, &held, &known, &result, w->arena))
 		return;
 	if (PQntuples(result) == 1 && settings_take(w->settings, db_get_int4(result, 0, 0, 0), db_get_text(result, 0, 1))) {
 		newest = settings_hold(w->settings);
@@ -372,7 +359,7 @@ static void take_jobs(struct worker *w, int64_t now)
 	struct db_value values[] = {
 		db_text(w->name), db_int4(w->arena, (int32_t)free_slots), db_text_array(w->arena, names, kinds), db_int4(w->arena, LEASE_S)
 	};
-	if (!ran(w, &take, values, &result))
+	if (!db_ran(w->db, &take, values, &result, w->arena))
 		return;
 	for (int i = 0; i < PQntuples(result); i++) {
 		struct sealed both[2];
@@ -401,7 +388,7 @@ static void keep_leases(struct worker *w, int64_t now)
 		if (w->tasks[i].kind && !w->tasks[i].ended)
 			ids[n++] = w->tasks[i].job;
 	struct db_value values[] = { db_text(w->name), db_text_array(w->arena, ids, n), db_int4(w->arena, LEASE_S) };
-	if (!n || !ran(w, &beat, values, &result))
+	if (!n || !db_ran(w->db, &beat, values, &result, w->arena))
 		return;
 	for (int row = 0; row < PQntuples(result); row++)
 		for (size_t i = 0; i < TASKS_MAX; i++) {
@@ -468,7 +455,7 @@ static void number_events(struct worker *w, int64_t now)
 	if (now < w->sequence_us)
 		return;
 	w->sequence_us = now + SEQUENCE_SLOW_MS * 1000;
-	if (!ran(w, &sequence, values, &result))
+	if (!db_ran(w->db, &sequence, values, &result, w->arena))
 		return;
 	if (db_get_int4(result, 0, 0, 0) > 0) {
 		w->sequence_us = now + SEQUENCE_FAST_MS * 1000;

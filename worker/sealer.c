@@ -14,7 +14,7 @@
 #include "log.h"
 #include "timestamp.h"
 
-enum { ROWS_A_SEAL = 1000, RETAIN_S = 3600, AGAIN_S = 60 };
+enum { ROWS_A_SEAL = 1000, RETAIN_S = 3600 };
 #define SECOND ((int64_t)1000000)
 
 static const struct db_stmt last = { "seals_last", "SELECT * FROM seals.last()", 0, 5 };
@@ -25,19 +25,6 @@ static const struct db_stmt add = {
 static const struct db_stmt add_checkpoint = { "checkpoint", "SELECT seals.add_checkpoint($1::bigint, $2::text, $3::bytea)", 3, 1 };
 static const struct db_stmt read_checkpoints = { "read_checkpoints", "SELECT * FROM seals.read_checkpoints($1::bigint, $2::int)", 2, 3 };
 static const struct db_stmt drop = { "drop_months", "SELECT seals.drop_months($1::int)", 1, 1 };
-
-static bool ran(struct db *db, struct arena *arena, const struct db_stmt *stmt, const struct db_value *values, PGresult **result)
-{
-	struct db_error error;
-	enum db_status status = db_run(db, stmt, values, result, arena, &error);
-
-	if (status == DB_ERROR) {
-		log_event("error", "sealing_failed", "statement", stmt->name, "sqlstate", error.sqlstate, "message", error.message, NULL);
-		if (db_is_stale(&error))
-			db_close(db);
-	}
-	return status == DB_OK;
-}
 
 void sealer_open(struct sealer *s, const struct config *config)
 {
@@ -64,7 +51,7 @@ struct head {
 static bool read_head(struct db *db, struct arena *arena, struct head *h)
 {
 	PGresult *result = NULL;
-	bool good = ran(db, arena, &last, NULL, &result) && PQntuples(result) == 1 && PQgetlength(result, 0, 1) == TRAIL_HASH;
+	bool good = db_ran(db, &last, NULL, &result, arena) && PQntuples(result) == 1 && PQgetlength(result, 0, 1) == TRAIL_HASH;
 
 	if (good) {
 		h->number = db_get_int8(result, 0, 0, 0);
@@ -105,7 +92,7 @@ static bool seal_rows(struct db *db, struct arena *arena, struct head *h, const 
 		db_int8(arena, seal.number), db_int4(arena, count), db_bytes(keys, (size_t)count * TRAIL_KEY), db_bytes(hashes, (size_t)count * TRAIL_HASH),
 		db_bytes(h->hash, TRAIL_HASH), db_bytes(hash, TRAIL_HASH), db_text(columns[TRAIL_XID]), db_int8(arena, key.id)
 	};
-	if (!ran(db, arena, &add, values, &result))
+	if (!db_ran(db, &add, values, &result, arena))
 		return false;
 	PQclear(result);
 	h->number++;
@@ -172,7 +159,7 @@ static void copy_checkpoints(const struct config *config, struct db *db, struct 
 		          : "knows later checkpoints than the database; was that restored? run postern audit verify, then move the file away", NULL);
 		return;
 	}
-	if (in_file < newest && ran(db, arena, &read_checkpoints, values, &result))
+	if (in_file < newest && db_ran(db, &read_checkpoints, values, &result, arena))
 		for (int i = 0; i < PQntuples(result); i++)
 			if (PQgetlength(result, i, 2) != TRAIL_SIGNATURE ||
 			    !append(config->audit_checkpoints, db_get_text(result, i, 1), (const unsigned char *)PQgetvalue(result, i, 2)))
@@ -199,7 +186,7 @@ static void sign(struct sealer *s, const struct config *config, struct db *db, s
 	if (!trail_sign(s->key, text, len, signature))
 		return;
 	struct db_value values[] = { db_int8(arena, c.number), db_text(text), db_bytes(signature, TRAIL_SIGNATURE) };
-	if (ran(db, arena, &add_checkpoint, values, &result))
+	if (db_ran(db, &add_checkpoint, values, &result, arena))
 		copy_checkpoints(config, db, arena, c.number);
 	PQclear(result);
 }
@@ -215,7 +202,7 @@ bool sealer_round(struct sealer *s, const struct config *config, struct db *db, 
 		return false;
 	if (now >= s->seal_us) {
 		s->seal_us = now + (int64_t)config->audit_seal_s * SECOND;
-		if (!read_head(db, arena, &h) || !ran(db, arena, &unsealed, batch, &rows))
+		if (!read_head(db, arena, &h) || !db_ran(db, &unsealed, batch, &rows, arena))
 			return false;
 		if (PQntuples(rows) > 0 && seal_rows(db, arena, &h, rows) && PQntuples(rows) == ROWS_A_SEAL) {
 			more = true;
@@ -229,8 +216,8 @@ bool sealer_round(struct sealer *s, const struct config *config, struct db *db, 
 			sign(s, config, db, arena, &h);
 	}
 	if (now >= s->retain_us) {
-		s->retain_us = now + (int64_t)(config->audit_months ? RETAIN_S : AGAIN_S * 60) * SECOND;
-		if (config->audit_months && ran(db, arena, &drop, months, &result) && db_get_int4(result, 0, 0, 0) > 0)
+		s->retain_us = now + RETAIN_S * SECOND;
+		if (config->audit_months && db_ran(db, &drop, months, &result, arena) && db_get_int4(result, 0, 0, 0) > 0)
 			log_event("info", "audit_months_dropped", NULL);
 		PQclear(result);
 	}

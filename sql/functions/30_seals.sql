@@ -5,13 +5,14 @@ CREATE SCHEMA seals AUTHORIZATION postern_owner;
 GRANT USAGE ON SCHEMA seals TO postern_worker, postern_cli, postern_gate;
 SET LOCAL ROLE postern_owner;
 
--- A row as the texts that its digest is made of, in the order of lib/trail.h.
+-- A row as the texts that its digest is made of, in the order of lib/trail.h, and what it is found by.
+CREATE TYPE seals.row AS (account_id text, at text, id text, xid text, request_id text, actor text, token_id text, token_name text, user_id text, username text,
+	resource text, verb text, object_id text, method text, path text, status text, outcome text, reason text, duration_us text, ip text,
+	user_agent text, changes text, count text);
 CREATE VIEW seals.texts AS
-SELECT a.account_id::text AS account_id, (extract(epoch FROM a.at) * 1000000)::bigint::text AS at, a.id::text AS id, a.xid::text AS xid,
-       a.request_id::text AS request_id, a.actor, a.token_id::text AS token_id, a.token_name, a.user_id::text AS user_id, a.username,
-       a.resource, a.verb, a.object_id, a.method, a.path, a.status::text AS status, a.outcome, a.reason, a.duration_us::text AS duration_us,
-       CASE WHEN a.ip IS NOT NULL THEN format('%s', a.ip) END AS ip, a.user_agent, a.changes::text AS changes, a.count::text AS count,
-       a.account_id AS k_account, a.at AS k_at, a.id AS k_id, a.xid AS k_xid
+SELECT ROW(a.account_id::text, (extract(epoch FROM a.at) * 1000000)::bigint::text, a.id::text, a.xid::text, a.request_id::text, a.actor, a.token_id::text,
+	a.token_name, a.user_id::text, a.username, a.resource, a.verb, a.object_id, a.method, a.path, a.status::text, a.outcome, a.reason, a.duration_us::text,
+	CASE WHEN a.ip IS NOT NULL THEN format('%s', a.ip) END, a.user_agent, a.changes::text, a.count::text)::seals.row AS row, a.account_id, a.at, a.id, a.xid
 FROM postern.audit a;
 GRANT SELECT ON seals.texts TO postern_gate;
 ALTER VIEW seals.texts SET (security_invoker = true);
@@ -24,24 +25,19 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 $$;
 
 -- The next rows to seal: of transactions that nothing still open can precede, in the order of their numbers.
-CREATE FUNCTION seals.unsealed(p_max int)
-RETURNS TABLE (account_id text, at text, id text, xid text, request_id text, actor text, token_id text, token_name text, user_id text, username text,
-	resource text, verb text, object_id text, method text, path text, status text, outcome text, reason text, duration_us text, ip text,
-	user_agent text, changes text, count text)
+CREATE FUNCTION seals.unsealed(p_max int) RETURNS SETOF seals.row
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
-#variable_conflict use_column
 DECLARE
 	v_xid xid8 := '0';
 	v_id bigint := 0;
 BEGIN
 	SELECT s.xid, s.id INTO v_xid, v_id FROM postern.seals s ORDER BY s.number DESC LIMIT 1;
 	v_xid := coalesce(v_xid, '0');
-	RETURN QUERY SELECT t.account_id, t.at, t.id, t.xid, t.request_id, t.actor, t.token_id, t.token_name, t.user_id, t.username, t.resource,
-		t.verb, t.object_id, t.method, t.path, t.status, t.outcome, t.reason, t.duration_us, t.ip, t.user_agent, t.changes, t.count
+	RETURN QUERY SELECT (t.row).*
 	FROM seals.texts t
-	WHERE (t.k_xid::text::bigint) >= v_xid::text::bigint AND (t.k_xid > v_xid OR t.k_id > coalesce(v_id, 0))
-	  AND t.k_xid < pg_snapshot_xmin(pg_current_snapshot())
-	ORDER BY t.k_xid, t.k_id LIMIT p_max;
+	WHERE (t.xid::text::bigint) >= v_xid::text::bigint AND (t.xid > v_xid OR t.id > coalesce(v_id, 0))
+	  AND t.xid < pg_snapshot_xmin(pg_current_snapshot())
+	ORDER BY t.xid, t.id LIMIT p_max;
 END $$;
 
 -- Keep a seal. It must go on where the last one ends; of two sealers the number lets one.
@@ -64,18 +60,13 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS 
 $$;
 
 -- For those who verify: all rows after one, all seals, all checkpoints.
-CREATE FUNCTION seals.read_rows(p_account bigint, p_at_us bigint, p_id bigint, p_max int)
-RETURNS TABLE (account_id text, at text, id text, xid text, request_id text, actor text, token_id text, token_name text, user_id text, username text,
-	resource text, verb text, object_id text, method text, path text, status text, outcome text, reason text, duration_us text, ip text,
-	user_agent text, changes text, count text)
+CREATE FUNCTION seals.read_rows(p_account bigint, p_at_us bigint, p_id bigint, p_max int) RETURNS SETOF seals.row
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
-#variable_conflict use_column
 BEGIN
-	RETURN QUERY SELECT t.account_id, t.at, t.id, t.xid, t.request_id, t.actor, t.token_id, t.token_name, t.user_id, t.username, t.resource,
-		t.verb, t.object_id, t.method, t.path, t.status, t.outcome, t.reason, t.duration_us, t.ip, t.user_agent, t.changes, t.count
+	RETURN QUERY SELECT (t.row).*
 	FROM seals.texts t
-	WHERE (t.k_account, t.k_at, t.k_id) > (p_account, 'epoch'::timestamptz + p_at_us * interval '1 microsecond', p_id)
-	ORDER BY t.k_account, t.k_at, t.k_id LIMIT p_max;
+	WHERE (t.account_id, t.at, t.id) > (p_account, 'epoch'::timestamptz + p_at_us * interval '1 microsecond', p_id)
+	ORDER BY t.account_id, t.at, t.id LIMIT p_max;
 END $$;
 CREATE FUNCTION seals.read_seals(p_after bigint, p_max int)
 RETURNS TABLE (number bigint, count int, keys bytea, hashes bytea, before bytea, hash bytea, xid text, id bigint)
