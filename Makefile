@@ -19,8 +19,10 @@ WEB_GROUP ?= www-data
 unitdir ?= $(PREFIX)/lib/systemd/system
 sysusersdir ?= $(PREFIX)/lib/sysusers.d
 tmpfilesdir ?= $(PREFIX)/lib/tmpfiles.d
+docdir ?= $(datadir)/doc/postern
 bashcompdir ?= $(datadir)/bash-completion/completions
 zshcompdir ?= $(datadir)/zsh/site-functions
+fishcompdir ?= $(datadir)/fish/vendor_completions.d
 
 # SANITIZE=address,undefined and COVERAGE=1 are builds of their own, beside the ordinary one.
 ifneq ($(SANITIZE),)
@@ -41,15 +43,15 @@ export POSTERN_BUILD := $(BUILD)
 export PARTS
 
 CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
-PKGS := libpq json-c libcrypto uuid libidn2
+PKGS := libpq json-c libcrypto uuid libidn2 libpsl
 WARN := -Wall -Wextra -Wshadow -Wformat=2 -Wno-missing-field-initializers
 DEFINES := -D_GNU_SOURCE -DPOSTERN_VERSION='"$(VERSION)"' -DPOSTERN_DATADIR='"$(datadir)/postern"' \
 	-DPOSTERN_LIBEXECDIR='"$(libexecdir)/postern"' -DPOSTERN_BINDIR='"$(bindir)"'
 CPPFLAGS_ALL = -Ilib -Iworker -I$(BUILD) $(DEFINES) $(shell pkg-config --cflags $(PKGS)) $(CPPFLAGS)
 CFLAGS_ALL = -std=c11 -g $(OPTIMISE) $(HARDEN) $(WARN) -fPIE -pthread $(CFLAGS)
 LDFLAGS_ALL = $(OPTIMISE) -pie -pthread -Wl,-z,relro,-z,now,--as-needed $(LDFLAGS)
-LIBS = -lfcgi -lcrypt $(shell pkg-config --libs $(PKGS))
-CLI_LIBS = $(shell pkg-config --libs libcurl) # doctor asks the web server
+LIBS = -lfcgi -lcrypt -lresolv $(shell pkg-config --libs $(PKGS))
+ASK_LIBS = $(shell pkg-config --libs libcurl) # doctor and posternd ask the web server
 
 objects = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 LIB := $(BUILD)/lib/libpostern.a
@@ -59,7 +61,7 @@ CLI_SRC := $(wildcard cli/*.c)
 WORKER_SRC := $(wildcard worker/*.c worker/actions/*.c)
 UNIT_SRC := $(wildcard tests/unit/test_*.c)
 API_TESTS := $(wildcard tests/api/*.test.mjs tests/cli/*.test.mjs tests/sql/*.test.mjs tests/install/*.test.mjs tests/bench/*.test.mjs \
-	tests/parts/*.test.mjs)
+	tests/parts/*.test.mjs tests/walls/*.test.mjs)
 # The same suite through Apache: all but what is about one web server's own configuration, or about none.
 APACHE_TESTS := $(filter-out $(patsubst %,tests/api/%.test.mjs,apache doctor dropin import import-apache panel),$(wildcard tests/api/*.test.mjs))
 # What the API tests asked and got is kept for those that hold it against the API's description.
@@ -109,7 +111,8 @@ test: ## Run every test (installs and builds first)
 	@scripts/deps test
 	@$(MAKE) --no-print-directory -j$$(nproc) all
 	@$(MAKE) --no-print-directory lint unit
-	@rm -rf $(EXCHANGES) && mkdir -p $(EXCHANGES) && $(CLI) openapi > $(EXCHANGES)/openapi.json
+	@rm -rf $(EXCHANGES) && mkdir -p $(EXCHANGES) && $(CLI) openapi > $(EXCHANGES)/openapi.json && \
+		$(CLI) openapi --dialect plain > $(EXCHANGES)/plain.json
 	RECORD=$(EXCHANGES) node --test --test-concurrency=2 $(API_TESTS)
 	RECORD=$(EXCHANGES) node --test $(DESCRIPTION_TESTS)
 	WEB=apache node --test --test-concurrency=2 $(APACHE_TESTS)
@@ -199,14 +202,15 @@ install-files:
 	install -d $(DESTDIR)$(datadir)/postern/nginx $(DESTDIR)$(datadir)/postern/web/swagger-ui
 	install -m 644 $(BUILD)/web/*.* $(DESTDIR)$(datadir)/postern/web/
 	$(if $(SWAGGER_UI),install -m 644 $(BUILD)/web/swagger-ui/* $(DESTDIR)$(datadir)/postern/web/swagger-ui/)
-	install -m 644 nginx/*.conf nginx/*.sample nginx/site.conf.in $(DESTDIR)$(datadir)/postern/nginx/
+	install -m 644 nginx/*.conf nginx/*.sample nginx/site.conf.in nginx/default.conf.in nginx/generation.conf.in $(DESTDIR)$(datadir)/postern/nginx/
 	scripts/snippet --routes $(BUILD)/nginx/routes --dir $(datadir)/postern/nginx --sockets $(SOCKETS) \
 		> $(DESTDIR)$(datadir)/postern/nginx/postern-server.conf
 	scripts/snippet --routes $(BUILD)/nginx/routes --dir $(datadir)/postern/nginx --sockets $(SOCKETS) --only v1 \
 		> $(DESTDIR)$(datadir)/postern/nginx/postern-server-v1.conf
 	chmod 644 $(DESTDIR)$(datadir)/postern/nginx/*
-	install -d $(DESTDIR)$(datadir)/postern/apache
-	install -m 644 apache/*.conf apache/*.sample apache/*.shtml apache/site.conf.in $(DESTDIR)$(datadir)/postern/apache/
+	install -d $(DESTDIR)$(datadir)/postern/apache $(DESTDIR)$(datadir)/postern/tmpfiles
+	install -m 644 systemd/tmpfiles/*.conf $(DESTDIR)$(datadir)/postern/tmpfiles/
+	install -m 644 apache/*.conf apache/*.sample apache/*.shtml apache/site.conf.in apache/default.conf.in apache/generation.conf.in $(DESTDIR)$(datadir)/postern/apache/
 	set -e; write() { scripts/snippet --routes $(BUILD)/nginx/routes --dir $(datadir)/postern/apache "$${@:2}" \
 			> $(DESTDIR)$(datadir)/postern/apache/$$1; }; \
 		write postern-vhost.conf --for apache --sockets $(SOCKETS); \
@@ -216,9 +220,13 @@ install-files:
 	$(CLI) config --sample > $(DESTDIR)$(sysconfdir)/postern/postern.conf.sample
 	for m in $(MAN); do install -D -m 644 $$m $(DESTDIR)$(mandir)/man$${m##*.}/$${m##*/} || exit 1; done
 	for b in $(notdir $(CGI)); do ln -sf postern-endpoint.8 $(DESTDIR)$(mandir)/man8/postern-$$b.8 || exit 1; done
-	install -d $(DESTDIR)$(bashcompdir) $(DESTDIR)$(zshcompdir)
+	install -d $(DESTDIR)$(docdir)/docs
+	install -m 644 README.md SECURITY.md LICENSE $(DESTDIR)$(docdir)/
+	install -m 644 docs/*.md $(DESTDIR)$(docdir)/docs/
+	install -d $(DESTDIR)$(bashcompdir) $(DESTDIR)$(zshcompdir) $(DESTDIR)$(fishcompdir)
 	$(CLI) completion bash > $(DESTDIR)$(bashcompdir)/postern
 	$(CLI) completion zsh > $(DESTDIR)$(zshcompdir)/_postern
+	$(CLI) completion fish > $(DESTDIR)$(fishcompdir)/postern.fish
 	scripts/units --binaries $(BUILD)/cgi --libexecdir $(libexecdir) --sysconfdir $(sysconfdir) --sockets $(SOCKETS) \
 		--webgroup $(WEB_GROUP) --units $(DESTDIR)$(unitdir) --sysusers $(DESTDIR)$(sysusersdir) --tmpfiles $(DESTDIR)$(tmpfilesdir)
 
@@ -227,8 +235,8 @@ uninstall: ## Remove what `make install` put there; postern.conf stays
 	rm -rf $(DESTDIR)$(libexecdir)/postern $(DESTDIR)$(datadir)/postern
 	for m in $(MAN); do rm -f $(DESTDIR)$(mandir)/man$${m##*.}/$${m##*/}; done
 	for b in $(notdir $(CGI)); do rm -f $(DESTDIR)$(mandir)/man8/postern-$$b.8; done
-	rm -f $(DESTDIR)$(bashcompdir)/postern $(DESTDIR)$(zshcompdir)/_postern
-	rm -rf $(DESTDIR)$(unitdir)/postern.target.wants
+	rm -f $(DESTDIR)$(bashcompdir)/postern $(DESTDIR)$(zshcompdir)/_postern $(DESTDIR)$(fishcompdir)/postern.fish
+	rm -rf $(DESTDIR)$(docdir) $(DESTDIR)$(unitdir)/postern.target.wants
 	rm -f $(DESTDIR)$(unitdir)/postern@.service $(DESTDIR)$(unitdir)/postern@.socket $(DESTDIR)$(unitdir)/posternd.service $(DESTDIR)$(unitdir)/postern.target
 	rm -f $(DESTDIR)$(sysusersdir)/postern.conf $(DESTDIR)$(tmpfilesdir)/postern.conf
 	-rmdir --ignore-fail-on-non-empty $(DESTDIR)$(sysconfdir)/postern
@@ -297,23 +305,23 @@ $(BUILD)/cgi/%: $(BUILD)/obj/cgi/%.o $(LIB)
 $(BUILD)/cli/postern: $(call objects,$(CLI_SRC) $(CGI_SRC)) $(LIB)
 	@mkdir -p $(@D)
 	@echo '  LD    $@'
-	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) $(CLI_LIBS)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) $(ASK_LIBS)
 
 # Each kind of job is a link to it in the actions folder.
 $(BUILD)/worker/posternd: $(call objects,$(WORKER_SRC)) $(LIB)
 	@mkdir -p $(@D)
 	@echo '  LD    $@'
-	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS) $(ASK_LIBS)
 	$(Q)rm -rf $(BUILD)/actions && mkdir -p $(BUILD)/actions
 	$(Q)for k in $$($@ --kinds); do ln -s ../worker/posternd $(BUILD)/actions/$$k || exit 1; done
 
-# The worker's parts, without its main() and its kinds.
-$(BUILD)/tests/unit/test_worker: $(call objects,$(filter-out worker/posternd.c,$(wildcard worker/*.c)))
+# The worker's parts, without its main(), its kinds, and the look at the machine, which calls some of these.
+$(BUILD)/tests/unit/test_worker: $(call objects,$(filter-out worker/posternd.c worker/watch.c,$(wildcard worker/*.c)))
 
 $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(LIB)
 	@mkdir -p $(@D)
 	@echo '  LD    $@'
-	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $(filter-out %.a,$^) $(LIB) $(LIBS) -lcmocka
+	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $(filter-out %.a,$^) $(LIB) $(LIBS) $(ASK_LIBS) -lcmocka
 
 # The page of /api/docs. Without Swagger UI it says where that comes from.
 $(BUILD)/web/index.html: $(wildcard web/*.*) $(if $(SWAGGER_UI),$(SWAGGER_UI)/package.json)

@@ -10,9 +10,9 @@ static const struct field fields[] = {
 	{ "token_name",  F_TEXT,      F_FILTER | F_MAYBE_NULL, "Its name at that time" },
 	{ "user_id",     F_INT,       F_FILTER | F_MAYBE_NULL, "Number of its owner" },
 	{ "action",      F_TEXT,      F_FILTER,                "What was asked for: domain.create; filtered by it or by its verb alone" },
-	{ "resource",    F_TEXT,      F_FILTER,                "Its first part" },
+	{ "resource",    F_TEXT,      F_FILTER,                "Its first part; filtered by any name of the resource" },
 	{ "verb",        F_TEXT,      F_FILTER,                "Its second part" },
-	{ "object_id",   F_TEXT,      F_FILTER | F_MAYBE_NULL, "The object touched" },
+	{ "object_id",   F_OBJECT_ID, F_FILTER | F_MAYBE_NULL, "The object touched: its number, or else a text" },
 	{ "method",      F_TEXT,      F_MAYBE_NULL,            "HTTP method" },
 	{ "path",        F_TEXT,      F_MAYBE_NULL,            "Path" },
 	{ "status",      F_INT,       F_FILTER | F_MAYBE_NULL, "HTTP status that was answered" },
@@ -23,7 +23,8 @@ static const struct field fields[] = {
 	{ "user_agent",  F_TEXT,      F_MAYBE_NULL,            "The client's name for itself" },
 	{ "changes",     F_JSON,      0,                       "Changed fields before and after" },
 	{ "count",       F_INT,       0,                       "Requests that the row stands for" },
-	{ "account_id",  F_INT,       F_FILTER,                "Account of the object touched; 0: the installation" },
+	{ "account_id",  F_INT,       F_FILTER | F_MAYBE_NULL, "Account of the object touched; null: the installation, which the filter 0 finds" },
+	{ "operator",    F_TEXT,      F_FILTER | F_MAYBE_NULL, "Login name of whoever used the operator's command; null: it was not used" },
 	{ 0 }
 };
 

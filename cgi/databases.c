@@ -5,6 +5,7 @@
 #include "api.h"
 #include "config.h"
 #include "error.h"
+#include "servers.h"
 #include "token.h"
 #include "verifier.h"
 
@@ -17,10 +18,13 @@ static const struct field fields[] = {
 	{ "user",       F_TEXT,      F_CREATE | F_SORT | F_FILTER | F_SEARCH,             "Name of its user there, with the same prefix; default: as the database", .min = 1, .max = 63 },
 	{ "engine",     F_ENUM,      F_CREATE | F_REQUIRED | F_SORT | F_FILTER,           "The server it is on", .choices = "postgresql mariadb", .example = "\"postgresql\"" },
 	{ "charset",    F_ENUM,      F_INPUT | F_FILTER,                                  "Character set of new tables; default: UTF8 (PostgreSQL has no other) or utf8mb4", .choices = "UTF8 utf8mb4 utf8mb3 latin1" },
+	{ "host",       F_TEXT,      F_MAYBE_NULL,                                        "Host on which programs reach it" },
+	{ "port",       F_INT,       F_MAYBE_NULL,                                        "Port there" },
 	{ "account_id", F_INT,       F_CREATE | F_FILTER,                                 "Number of the account that has it; default: the caller's" },
-	{ "account",    F_USERNAME,  F_CREATE | F_FILTER,                                 "User name of that account; may be given instead of account_id" },
+	{ "account",    F_USERNAME,  F_CREATE | F_FILTER | F_EXAMPLE,                     "User name of that account; may be given instead of account_id" },
 	{ "size_bytes", F_INT,       F_SORT,                                              "Its size when it was last measured" },
 	{ "status",     F_ENUM,      F_FILTER | F_SORT,                                   "State of the database; suspended: its user cannot log in", .choices = "pending active suspended deleting error" },
+	HELD_BY("suspended it"),
 	{ "last_error", F_TEXT,      F_MAYBE_NULL,                                        "What went wrong last on the server; null: nothing" },
 	{ "job_id",     F_UUID,      F_MAYBE_NULL,                                        "Job that works on it, or did last" },
 	{ "created_at", F_TIMESTAMP, F_SORT,                                              "When it was created" },
@@ -30,7 +34,7 @@ static const struct field fields[] = {
 };
 
 static const struct field delete_input[] = {
-	{ "confirm", F_TEXT, F_INPUT, "The name of the database, as a proof that its loss is meant", .max = 63 },
+	CONFIRM("database", "name", "demo_shop"),
 	{ 0 }
 };
 static const struct field rotate_input[] = { PASSWORD, { 0 } };
@@ -73,17 +77,17 @@ static int prepare_create(struct request *r, struct json_object *body)
 static const struct route routes[] = {
 	/* method   path                      operation                 scope               role      bucket     audit                       does */
 	{ M_GET,    "",                       "listDatabases",          "databases:read",   VIEWER,   RATE_CALL, "database.list",            LIST,                      "List databases" },
-	{ M_POST,   "",                       "createDatabase",         "databases:write",  CUSTOMER, RATE_CALL, "database.create",          CREATE,                    "Create a database and its user; a password that was made is in this answer only", R_SHOW_ONCE, .prepare = prepare_create, .once = "password" },
+	{ M_POST,   "",                       "createDatabase",         "databases:write",  CUSTOMER, RATE_CALL, "database.create",          CREATE,                    "Create a database and its user; a password that was made is in this answer only", R_SHOW_ONCE, .prepare = prepare_create, .adds = "_scram _native", .once = "password" },
 	{ M_GET,    "/{id}",                  "getDatabase",            "databases:read",   VIEWER,   RATE_CALL, "database.read",            GET,                       "Show a database" },
 	{ M_PATCH,  "/{id}",                  "changeDatabase",         "databases:write",  CUSTOMER, RATE_CALL, "database.update",          PATCH,                     "Change a database" },
 	{ M_DELETE, "/{id}",                  "deleteDatabase",         "databases:delete", CUSTOMER, RATE_CALL, "database.delete",          DELETE,                    "Delete a database, its user and all it holds", .input = delete_input },
-	{ M_POST,   "/{id}/rotate-password",  "rotateDatabasePassword", "databases:write",  CUSTOMER, RATE_CALL, "database.rotate",          ACTION("rotate_password"), "Give a database's user a new password; one that was made is in this answer only", R_SHOW_ONCE, rotate_input, seal, .once = "password" },
+	{ M_POST,   "/{id}/rotate-password",  "rotateDatabasePassword", "databases:write",  CUSTOMER, RATE_CALL, "database.rotate",          ACTION("rotate_password"), "Give a database's user a new password; one that was made is in this answer only", R_SHOW_ONCE, rotate_input, seal, .adds = "_scram _native", .once = "password" },
 	{ M_POST,   "/{id}/suspend",          "suspendDatabase",        "databases:write",  CUSTOMER, RATE_CALL, "database.suspend",         ACTION("suspend"),         "Keep a database's user from logging in" },
 	{ M_POST,   "/{id}/unsuspend",        "unsuspendDatabase",      "databases:write",  CUSTOMER, RATE_CALL, "database.unsuspend",       ACTION("unsuspend"),       "Let it log in again" },
 	{ 0 }
 };
 
 static const struct resource databases = {
-	"databases", "database", NULL, "Databases of accounts", fields, routes
+	"databases", "database", NULL, "Databases of accounts", fields, routes, .knows = servers_of_databases
 };
 POSTERN_RESOURCE(databases);

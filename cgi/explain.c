@@ -6,7 +6,7 @@ static const struct field fields[] = { { 0 } };
 static const struct field question[] = {
 	{ "method", F_ENUM,    F_INPUT | F_REQUIRED, "Method of the request that is asked about", .choices = "GET HEAD POST PUT PATCH DELETE OPTIONS", .example = "\"GET\"" },
 	{ "path",   F_TEXT,    F_INPUT | F_REQUIRED, "Its path in any spelling, query too", .min = 1, .max = 2048, .example = "\"/api/v1/domains\"" },
-	{ "token",  F_UUID,    F_INPUT,              "Id of the token that it would bear; default: the one of this request, administrators may name any (tokens:read)" },
+	{ "token",  F_UUID,    F_INPUT | F_EXAMPLE,  "Id of the token that it would bear; default: the one of this request, administrators may name any (tokens:read)" },
 	{ "ip",     F_ADDRESS, F_INPUT,              "Address it would come from; default: that of this request" },
 	{ "https",  F_BOOL,    F_INPUT,              "Whether it would come by HTTPS; default true" },
 	{ 0 }
@@ -37,9 +37,9 @@ static const struct field verdict[] = {
 static const struct route routes[] = {
 	/* method path operation          scope           role    bucket     audit           does */
 	{ M_POST, "", "explainRequest", "profile:read", VIEWER, RATE_CALL, "explain.read", CALL("ask"),
-	  "Say whether a token would be let in, which check decides and what grants it", R_OWN, question, explain_prepare, .tell = explain_tell, .output = verdict },
+	  "Say whether a token would be let in, which check decides and what grants it", R_OWN, question, explain_prepare, .adds = "_ip _operation _admin _insecure _open", .tell = explain_tell, .output = verdict },
 	{ 0 }
 };
 
-static const struct resource explain = { "explain", "explanation", NULL, "Whether a token would be let in, and what it takes", fields, routes };
+static const struct resource explain = { "explain", "explanation", "explanations", "Whether a token would be let in, and what it takes", fields, routes };
 POSTERN_RESOURCE(explain);

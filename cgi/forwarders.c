@@ -10,6 +10,7 @@ static const struct field fields[] = {
 	{ "account",      F_USERNAME,   F_CREATE | F_FILTER,                "User name of that account; may be left out" },
 	{ "destinations", F_EMAIL_LIST, F_INPUT | F_REQUIRED,               "Where its mail goes", .max = 50, .example = "[\"alice@example.org\",\"bob@example.com\"]" },
 	{ "status",       F_ENUM,       F_SORT | F_FILTER,                  "State; a suspended forwarder's mail is refused", .choices = "pending active suspended deleting error" },
+	HELD_BY("suspended it"),
 	{ "last_error",   F_TEXT,       F_MAYBE_NULL,                       "What went wrong last; null: nothing" },
 	{ "created_at",   F_TIMESTAMP,  F_SORT,                             "When it was created" },
 	{ "updated_at",   F_TIMESTAMP,  F_SORT,                             "When it last changed" },

@@ -17,11 +17,11 @@ static const struct field fields[] = {
 static const struct route routes[] = {
 	/* method   path     operation      scope           role   bucket     audit          does */
 	{ M_GET,    "",      "listRoles",   "roles:read",   ADMIN, RATE_CALL, "role.list",   LIST,    "List roles" },
-	{ M_POST,   "",      "createRole",  "roles:write",  ADMIN, RATE_CALL, "role.create", CREATE,  "Create a role" },
+	{ M_POST,   "",      "createRole",  "roles:write",  ADMIN, RATE_CALL, "role.create", CREATE,  "Create a role", R_GRANTS },
 	{ M_GET,    "/{id}", "getRole",     "roles:read",   ADMIN, RATE_CALL, "role.read",   GET,     "Show a role" },
-	{ M_PUT,    "/{id}", "replaceRole", "roles:write",  ADMIN, RATE_CALL, "role.update", REPLACE, "Replace a role" },
-	{ M_PATCH,  "/{id}", "changeRole",  "roles:write",  ADMIN, RATE_CALL, "role.update", PATCH,   "Change a role" },
-	{ M_DELETE, "/{id}", "deleteRole",  "roles:delete", ADMIN, RATE_CALL, "role.delete", DELETE,  "Delete a role that nobody has" },
+	{ M_PUT,    "/{id}", "replaceRole", "roles:write",  ADMIN, RATE_CALL, "role.update", REPLACE, "Replace a role", R_GRANTS },
+	{ M_PATCH,  "/{id}", "changeRole",  "roles:write",  ADMIN, RATE_CALL, "role.update", PATCH,   "Change a role", R_GRANTS },
+	{ M_DELETE, "/{id}", "deleteRole",  "roles:delete", ADMIN, RATE_CALL, "role.delete", DELETE,  "Delete a role that nobody has", R_GRANTS },
 	{ 0 }
 };
 

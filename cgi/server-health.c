@@ -18,13 +18,15 @@ static const struct field fields[] = {
 	{ "swap",         F_JSON,      F_MAYBE_NULL, "total_bytes, used_bytes, used_pct" },
 	{ "disks",        F_JSON,      0,            "File systems: mount, device, type, total_bytes, used_bytes, available_bytes, used_pct, inodes, inodes_used, inodes_used_pct" },
 	{ "network",      F_JSON,      0,            "Interfaces: name, received_bytes, sent_bytes, errors, dropped" },
+	{ "containment",  F_JSON,      F_MAYBE_NULL, "How tenants' programs are limited: by (group or process), limits; missing: those that there are not, null: none; reason" },
 	{ "worker",       F_JSON,      0,            "Whether posternd is at work" },
 	{ "audit",        F_JSON,      0,            "Whether the audit trail is in order" },
 	{ "postgresql",   F_JSON,      0,            "connections and their maximum, oldest_transaction_s, replicas, sizes of databases (the largest, looked up every five minutes)" },
 	{ "jobs",         F_JSON,      0,            "queued, running, oldest_due_s, failed_last_day" },
+	{ "feed",         F_JSON,      0,            "Events that are not in the feed yet: waiting, and delay_s of the oldest" },
 	{ "services",     F_JSON,      0,            "The services of the machine, and their state" },
-	{ "certificates", F_JSON,      0,            "Those that expire soon: how many, how many have, a list of the first hundred" },
-	{ "backups",      F_JSON,      0,            "Time since each account's last good backup: the hundred that need one most, and counts of all" },
+	{ "certificates", F_JSON,      0,            "Those that expire soon: how many, how many have; items: the first hundred (as `list`, too)" },
+	{ "backups",      F_JSON,      0,            "Time since each account's last good backup: items: the hundred that need one most (as `list`, too); counts of all" },
 	{ "thresholds",   F_JSON,      0,            "The settings that the verdict goes by" },
 	{ 0 }
 };

@@ -119,13 +119,13 @@ static const struct route routes[] = {
 	/* method   path           operation         scope             role   bucket     audit             does */
 	{ M_GET,    "",            "listSettings",   "settings:read",  ADMIN, RATE_CALL, "setting.list",   LIST,            "List settings" },
 	{ M_POST,   "",            "setSettings",    "settings:write", ADMIN, RATE_CALL, "setting.update", CALL("set"),     "Set several settings, all or none; the others stay. Null: what file and default say", .input = several, .prepare = judge_several },
-	{ M_PUT,    "",            "putSettings",    "settings:write", ADMIN, RATE_CALL, "setting.update", CALL("set"),     "The same as POST", .input = several, .prepare = judge_several },
-	{ M_PATCH,  "",            "changeSettings", "settings:write", ADMIN, RATE_CALL, "setting.update", CALL("set"),     "The same as POST", .input = several, .prepare = judge_several },
+	{ M_PUT,    "",            "putSettings",    "settings:write", ADMIN, RATE_CALL, "setting.update", CALL("set"),     "Set several settings, all or none; the others stay. Null: what file and default say", .input = several, .prepare = judge_several },
+	{ M_PATCH,  "",            "changeSettings", "settings:write", ADMIN, RATE_CALL, "setting.update", CALL("set"),     "Set several settings, all or none; the others stay. Null: what file and default say", .input = several, .prepare = judge_several },
 	{ M_GET,    "/{id}",       "getSetting",     "settings:read",  ADMIN, RATE_CALL, "setting.read",   GET,             "Show a setting" },
 	{ M_PUT,    "/{id}",       "replaceSetting", "settings:write", ADMIN, RATE_CALL, "setting.update", REPLACE,         "Set a setting; in force from the next request on, in every program", .prepare = judge_one },
 	{ M_PATCH,  "/{id}",       "changeSetting",  "settings:write", ADMIN, RATE_CALL, "setting.update", PATCH,           "Set a setting", .prepare = judge_one },
 	{ M_DELETE, "/{id}",       "deleteSetting",  "settings:write", ADMIN, RATE_CALL, "setting.reset",  DELETE,          "Forget what was set: file and default say again" },
-	{ M_POST,   "/{id}/reset", "resetSetting",   "settings:write", ADMIN, RATE_CALL, "setting.reset",  ACTION("reset"), "The same, and show the setting" },
+	{ M_POST,   "/{id}/reset", "resetSetting",   "settings:write", ADMIN, RATE_CALL, "setting.reset",  ACTION("reset"), "Forget what was set, and show the setting as file and default say" },
 	{ 0 }
 };
 

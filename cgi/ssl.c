@@ -14,11 +14,12 @@
 static const struct field fields[] = {
 	{ "id",                 F_INT,           F_SORT | F_FILTER,             "Number of the certificate" },
 	{ "domain_id",          F_INT,           F_CREATE | F_FILTER,           "Number of the domain that it is for" },
-	{ "domain",             F_HOSTNAME,      F_CREATE | F_FILTER | F_SEARCH, "Name of that domain; may be given instead of domain_id", .example = "\"example.org\"" },
+	{ "domain",             F_HOSTNAME,      F_CREATE | F_EXAMPLE | F_FILTER | F_SEARCH, "Name of that domain; may be given instead of domain_id", .example = "\"example.org\"" },
 	{ "account_id",         F_INT,           F_FILTER,                      "Number of the domain's account" },
 	{ "account",            F_USERNAME,      F_FILTER,                      "User name of that account" },
 	{ "source",             F_ENUM,          F_INPUT | F_SORT | F_FILTER,   "Where it comes from; default: upload where a certificate is given, else acme", .choices = "acme upload" },
-	{ "names",              F_HOSTNAME_LIST, F_INPUT,                       "Names it is for: the domain, which is always among them, names below it, aliases of its website; default: the domain and these aliases", .max = 100, .example = "[\"example.org\",\"www.example.org\"]" },
+	{ "names",              F_HOSTNAME_LIST, F_INPUT | F_NULLABLE,          "Names it is for: the domain, which is always among them, names below it, aliases of its website; default, and null: the domain and these aliases, as they are when it is issued", .max = 100, .example = "[\"example.org\",\"www.example.org\"]" },
+	{ "left_out",           F_JSON,          F_MAYBE_NULL,                  "Names that the certificate authority refused, each with its reason; the certificate was issued without them, and they are tried again. null: none", .example = "[{\"name\":\"www.example.org\",\"reason\":\"dns: no address found\"}]" },
 	{ "subject",            F_TEXT,          F_MAYBE_NULL,                  "Whom it names, as in RFC 2253" },
 	{ "issuer",             F_TEXT,          F_MAYBE_NULL,                  "Who signed it" },
 	{ "serial",             F_TEXT,          F_FILTER | F_MAYBE_NULL,       "Its number, in hexadecimal digits" },
@@ -26,11 +27,14 @@ static const struct field fields[] = {
 	{ "not_after",          F_TIMESTAMP,     F_MAYBE_NULL,                  "When it expires" },
 	{ "days_left",          F_INT,           F_MAYBE_NULL,                  "Whole days until then; kept up to date by posternd" },
 	{ "fingerprint_sha256", F_TEXT,          F_FILTER | F_MAYBE_NULL,       "SHA-256 of the certificate, in hexadecimal digits" },
+	{ "key_algorithm",      F_ENUM,          F_INPUT,                       "Kind of key that is made for one that is issued; default ecdsa", .choices = "ecdsa rsa" },
 	{ "key_type",           F_TEXT,          F_MAYBE_NULL,                  "Kind and size of its key", .example = "\"EC P-256\"" },
-	{ "chain_state",        F_ENUM,          F_MAYBE_NULL,                  "How far it can be followed: incomplete: who signed it is missing; unknown: to one whom this machine does not trust", .choices = "valid self_signed incomplete unknown" },
-	{ "status",             F_ENUM,          F_SORT | F_FILTER,             "State of the certificate that is served; pending: the first is on its way; expiring: it is time for the next", .choices = "none pending active expiring expired error deleting" },
-	{ "auto_renew",         F_BOOL,          F_INPUT | F_FILTER,            "Whether the next one is issued when a third of its time is left (source acme); default true" },
-	{ "last_error",         F_TEXT,          F_MAYBE_NULL,                  "Why the last attempt failed, while the certificate before is served; null: it did not" },
+	{ "chain_state",        F_ENUM,          F_MAYBE_NULL,                  "How far it can be followed: incomplete: who signed it is missing; unknown: to one whom this machine does not trust; expired: one of those that signed it has expired", .choices = "valid self_signed incomplete unknown expired" },
+	{ "status",             F_ENUM,          F_SORT | F_FILTER,             "State of the certificate that is served; pending: the first is on its way; expiring: it is time for the next; untrusted: clients refuse it, chain_state says why", .choices = "none pending active expiring expired untrusted error deleting" },
+	HELD_BY("set auto_renew to false"),
+	{ "auto_renew",         F_BOOL,          F_INPUT | F_FILTER,            "Whether it is issued again by itself when a third of its time is left, when its website gets another name, and after a failure (source acme); default true" },
+	{ "next_attempt_at",    F_TIMESTAMP,     F_MAYBE_NULL,                  "When it is issued again by itself; null: never, or at once" },
+	{ "last_error",         F_TEXT,          F_MAYBE_NULL,                  "Why the last attempt failed, while the certificate before is served, or which names it left out; null: neither" },
 	{ "job_id",             F_UUID,          F_MAYBE_NULL,                  "Job that works on it, or did last" },
 	{ "created_at",         F_TIMESTAMP,     F_SORT,                        "When it was created" },
 	{ "updated_at",         F_TIMESTAMP,     F_SORT,                        "When it last changed" },
@@ -136,15 +140,15 @@ static int prepare_change(struct request *r, struct json_object *body)
 static const struct route routes[] = {
 	/* method   path            operation            scope         role      bucket       audit         does */
 	{ M_GET,    "",             "listCertificates",  "ssl:read",   VIEWER,   RATE_CALL,   "ssl.list",   LIST,            "List certificates" },
-	{ M_POST,   "",             "createCertificate", "ssl:write",  CUSTOMER, RATE_CALL,   "ssl.create", CREATE,          "Have a certificate issued for a domain, or upload one", .prepare = prepare_create },
+	{ M_POST,   "",             "createCertificate", "ssl:write",  CUSTOMER, RATE_ACTION, "ssl.create", CREATE,          "Have a certificate issued for a domain, or upload one", .prepare = prepare_create, .adds = "_names _secret" },
 	{ M_GET,    "/{id}",        "getCertificate",    "ssl:read",   VIEWER,   RATE_CALL,   "ssl.read",   GET,             "Show a certificate" },
-	{ M_PATCH,  "/{id}",        "changeCertificate", "ssl:write",  CUSTOMER, RATE_CALL,   "ssl.update", PATCH,           "Change a certificate: upload its successor, have it issued for other names, renew it by hand only", .prepare = prepare_change },
+	{ M_PATCH,  "/{id}",        "changeCertificate", "ssl:write",  CUSTOMER, RATE_ACTION, "ssl.update", PATCH,           "Change a certificate: upload its successor, have it issued for other names, renew it by hand only", .prepare = prepare_change, .adds = "_names _secret" },
 	{ M_DELETE, "/{id}",        "deleteCertificate", "ssl:delete", CUSTOMER, RATE_CALL,   "ssl.delete", DELETE,          "Delete a certificate; its website goes on over plain HTTP" },
 	{ M_POST,   "/{id}/renew",  "renewCertificate",  "ssl:renew",  CUSTOMER, RATE_ACTION, "ssl.renew",  ACTION("renew"), "Have the next certificate issued now", R_JOB },
 	{ 0 }
 };
 
 static const struct resource ssl = {
-	"ssl", "certificate", NULL, "Certificates of domains", fields, routes, .key = "domain"
+	"ssl", "certificate", "certificates", "Certificates of domains", fields, routes, .key = "domain"
 };
 POSTERN_RESOURCE(ssl);

@@ -26,9 +26,22 @@ struct row {
 
 struct finding { const char *kind; char text[300]; struct trail_key key; bool has_key; };
 
+/* By whose key checkpoints are signed, from the first one on. */
+struct signers {
+	unsigned char key[TRAIL_PUBLIC];
+	EVP_PKEY *public;           /* the same; NULL: none is known yet */
+	bool vouched; /* the key that we trust signed since a key was last replaced without its own signature */
+	int64_t broken_at;          /* the checkpoint that last did that; 0: none */
+	bool named;                 /* a checkpoint has named its key; before December 2026 none did */
+	struct early { struct trail_checkpoint c; unsigned char signature[TRAIL_SIGNATURE]; } *early;
+	size_t earlies, early_room; /* those of before that are not by the trusted key: theirs is named later */
+};
+
 struct verify {
 	struct cli *cli;
-	EVP_PKEY *public;
+	unsigned char trusted[TRAIL_PUBLIC];
+	struct signers signers;     /* of the checkpoints; the file's are told by themselves */
+	int64_t keys;               /* how often the key was changed */
 	struct row *rows;
 	size_t count, room;
 	int64_t gone_before_us;     /* months before that were dropped, as a row of the trail says */
@@ -213,6 +226,112 @@ static void look_for_added(struct verify *v)
 
 /* ---- checkpoints ---- */
 
+/* One of before checkpoints named their keys, which the trusted key has not signed. */
+static bool keep_early(struct signers *s, const struct trail_checkpoint *c,
+                       const unsigned char signature[TRAIL_SIGNATURE])
+{
+	if (s->earlies == s->early_room) {
+		size_t room = s->early_room ? 2 * s->early_room : 64;
+		struct early *grown = reallocarray(s->early, room, sizeof *grown);
+
+		if (!grown)
+			return false;
+		s->early = grown;
+		s->early_room = room;
+	}
+	s->early[s->earlies].c = *c;
+	memcpy(s->early[s->earlies++].signature, signature, TRAIL_SIGNATURE);
+	return true;
+}
+
+/* Are those by the key that is named now (NULL: none ever was)? */
+static void look_at_early(struct verify *v, struct signers *s, EVP_PKEY *key)
+{
+	char text[TRAIL_TEXT_MAX];
+
+	for (size_t i = 0; i < s->earlies; i++) {
+		size_t len = trail_checkpoint_text(&s->early[i].c, text);
+
+		if (!key || !trail_verify(key, text, len, s->early[i].signature))
+			find(v, "forged", NULL,
+			     "the signature of checkpoint %" PRId64 " is not by the key that the trail goes on with",
+			     s->early[i].c.number);
+	}
+	free(s->early);
+	s->early = NULL;
+	s->earlies = s->early_room = 0;
+}
+
+static bool know_signer(struct signers *s, const unsigned char key[TRAIL_PUBLIC])
+{
+	EVP_PKEY_free(s->public);
+	memcpy(s->key, key, TRAIL_PUBLIC);
+	return (s->public = trail_public_of(key)) != NULL;
+}
+
+/*
+ * Is the checkpoint signed by the key that those before it lead to? A checkpoint that names the next key is signed by
+ * the one of before, which so vouches for it; where that was lost it is signed by the next one itself, and only who
+ * trusts that one, or a later one, may trust the trail. What a checkpoint signs it binds with all before it, so trust
+ * in a later key holds for what earlier ones signed.
+ */
+static bool signed_well(struct verify *v, struct signers *s, const struct trail_checkpoint *c, const char *text,
+                        const unsigned char signature[TRAIL_SIGNATURE])
+{
+	bool good, replaced = false;
+
+	if (!c->keyed && !c->changes && !s->named) {
+		good = (s->public || know_signer(s, v->trusted)) &&
+		       trail_verify(s->public, text, strlen(text), signature);
+		s->vouched |= good;
+		if (!good && !keep_early(s, c, signature))
+			v->out_of_memory = true;
+		return true;
+	}
+	if (c->keyed && !s->named) {
+		s->named = true;
+		if (s->earlies && !s->vouched && !know_signer(s, c->key))
+			v->out_of_memory = true;
+		look_at_early(v, s, s->public);
+	}
+	if (!s->public && !know_signer(s, c->keyed ? c->key : v->trusted))
+		v->out_of_memory = true;
+	good = s->public && (!c->keyed || memcmp(c->key, s->key, TRAIL_PUBLIC) == 0);
+	if (good && !trail_verify(s->public, text, strlen(text), signature)) {
+		EVP_PKEY *next = c->changes ? trail_public_of(c->next) : NULL;
+
+		good = replaced = next && trail_verify(next, text, strlen(text), signature);
+		EVP_PKEY_free(next);
+	}
+	if (replaced) {
+		s->vouched = false;
+		s->broken_at = c->number;
+	}
+	if (good && c->changes && !know_signer(s, c->next))
+		v->out_of_memory = true;
+	if (good && !c->changes)
+		s->vouched |= memcmp(s->key, v->trusted, TRAIL_PUBLIC) == 0;
+	else if (good)
+		s->vouched |= memcmp(replaced ? c->next : c->key, v->trusted, TRAIL_PUBLIC) == 0;
+	return good;
+}
+
+/* Every checkpoint is by the key before it; is any of them by the one that we were given? */
+static void look_for_trust(struct verify *v, struct signers *s, const char *where)
+{
+	look_at_early(v, s, NULL);
+	if (!s->public || s->vouched)
+		return;
+	if (s->broken_at)
+		find(v, "forged", NULL,
+		     "%scheckpoint %" PRId64
+		     " replaces a key without its signature, and the key that is trusted signed nothing since: "
+		     "if you lost the old key, give the new one with --key",
+		     where, s->broken_at);
+	else
+		find(v, "forged", NULL, "no %scheckpoint is signed by the key that is trusted", where);
+}
+
 static void take_checkpoint(struct verify *v, const char *text, const unsigned char signature[TRAIL_SIGNATURE])
 {
 	struct trail_checkpoint c;
@@ -222,8 +341,11 @@ static void take_checkpoint(struct verify *v, const char *text, const unsigned c
 		v->checkpoints++;
 		return;
 	}
-	if (!trail_verify(v->public, text, strlen(text), signature))
-		find(v, "forged", NULL, "the signature of checkpoint %" PRId64 " is not by this key", c.number);
+	if (!signed_well(v, &v->signers, &c, text, signature))
+		find(v, "forged", NULL,
+		     "the signature of checkpoint %" PRId64 " is not by the key that those before it lead to",
+		     c.number);
+	v->keys += c.changes;
 	if (c.number != v->newest.number + 1)
 		find(v, "removed", NULL, "checkpoint %" PRId64 " is missing", v->newest.number + 1);
 	else if (memcmp(c.before, v->newest_digest, TRAIL_HASH) != 0)
@@ -254,6 +376,7 @@ static int take_file(struct verify *v, const char *path, bool asked_for)
 {
 	FILE *file = fopen(path, "re");
 	struct trail_checkpoint c, last = { 0 };
+	struct signers signers = { 0 };
 	unsigned char signature[TRAIL_SIGNATURE];
 	char *line = NULL;
 	size_t size = 0, number = 0;
@@ -276,8 +399,11 @@ static int take_file(struct verify *v, const char *path, bool asked_for)
 
 		number++;
 		if (!json || !checkpoint_of(json, &text, signature) || !trail_checkpoint_parse(text, &c) ||
-		    !trail_verify(v->public, text, strlen(text), signature))
-			find(v, "forged", NULL, "line %zu of the file of checkpoints is none that this key has signed", number);
+		    !signed_well(v, &signers, &c, text, signature))
+			find(v, "forged", NULL,
+			     "line %zu of the file of checkpoints is none that the key has signed which those before "
+			     "it lead to",
+			     number);
 		else if (c.number != last.number + 1)
 			find(v, "removed", NULL, "the file of checkpoints lacks number %" PRId64, last.number + 1);
 		else if (c.seal <= v->seals && (memcmp(c.head, v->seal_hash[c.seal], TRAIL_HASH) != 0 || c.rows != v->seal_rows[c.seal]))
@@ -288,6 +414,8 @@ static int take_file(struct verify *v, const char *path, bool asked_for)
 	}
 	free(line);
 	fclose(file);
+	look_for_trust(v, &signers, "file's ");
+	EVP_PKEY_free(signers.public);
 	if (last.seal > v->seals)
 		find(v, "truncated", NULL, "the file of checkpoints knows seal %" PRId64 " (%" PRId64 " rows), but seals end at %" PRId64 " (%" PRId64 " rows)",
 		     last.seal, last.rows, v->seals, v->sealed);
@@ -406,11 +534,11 @@ static int read_checkpoints(struct verify *v, PGconn *db)
 
 static int from_database(struct verify *v, const struct config *config)
 {
-	PGconn *db = hba_login(config, "cli", geteuid());
+	PGconn *db = hba_login(config, "cli", NULL);
 	int rc = CLI_OK;
 
 	if (PQstatus(db) != CONNECTION_OK)
-		rc = cli_error(CLI_UNREACHABLE, "%s", PQerrorMessage(db));
+		rc = cli_unreachable(PQerrorMessage(db), NULL);
 	else /* one look at all of it: what is sealed while this runs is not seen by half */
 		PQclear(PQexec(db, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"));
 	if (rc == CLI_OK)
@@ -624,6 +752,7 @@ static int report(struct verify *v)
 		json_object_object_add(all, "not_sealed", json_object_new_int64((int64_t)open));
 		json_object_object_add(all, "seals", json_object_new_int64(v->seals));
 		json_object_object_add(all, "checkpoints", json_object_new_int64(v->checkpoints));
+		json_object_object_add(all, "key_changes", json_object_new_int64(v->keys));
 		json_object_object_add(all, "findings", json_object_new_int64((int64_t)v->found));
 		json_object_object_add(all, "data", list);
 		puts(json_object_to_json_string_ext(all, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED | JSON_C_TO_STRING_NOSLASHESCAPE));
@@ -646,20 +775,29 @@ static int report(struct verify *v)
 	       v->seals, v->checkpoints);
 	if (!v->found && v->checkpoints)
 		when(v->newest.at_us, at), printf("signed up to row %" PRId64 " at %s\n", v->newest.rows, at);
+	if (!v->found && v->keys)
+		printf("changes of the key: %" PRId64 "\n", v->keys);
 	return v->found ? CLI_FAILED : CLI_OK;
 }
 
 static const struct option options[] = {
-	{ .name = "export", .value = "FILE", .about = "An unfiltered NDJSON export instead of the database; - is standard input" },
-	{ .name = "key", .value = "FILE", .about = "Public key; default: the setting audit_public_key" },
-	{ .name = "checkpoints", .value = "FILE", .about = "The copy of the checkpoints; default: the setting audit_checkpoints, but for an export" },
-	{ .name = "" }
-};
+        {.name = "export",
+         .value = "FILE",
+         .about = "An unfiltered NDJSON export instead of the database; - is standard input"},
+        {.name = "key",
+         .value = "FILE",
+         .about = "A public key of the trail's, an earlier one or the last; default: the setting audit_public_key"},
+        {.name = "checkpoints",
+         .value = "FILE",
+         .about = "The copy of the checkpoints; default: the setting audit_checkpoints, but for an export"},
+        {.name = ""}};
 
 static int run(struct cli *cli, int argc, char **argv)
 {
 	const char *values[3], *words[1], *why = NULL, *key;
 	struct verify v = { .cli = cli, .gone_before_us = INT64_MIN, .told_us = timestamp_now() };
+	EVP_PKEY *public;
+	bool known;
 	size_t n;
 	int rc = option_parse(options, argc, argv, values, words, &n, 0, "audit verify");
 	const struct config *config = rc || (values[0] && values[1]) ? NULL : cli_config(cli);
@@ -667,20 +805,25 @@ static int run(struct cli *cli, int argc, char **argv)
 	if (rc || (!config && !(values[0] && values[1])))
 		return rc ? rc : CLI_FAILED;
 	key = values[1] ? values[1] : config->audit_public_key;
-	if (!(v.public = trail_public_key(key, &why)))
+	public = trail_public_key(key, &why);
+	known = public && trail_public_bytes(public, v.trusted);
+	EVP_PKEY_free(public);
+	if (!known)
 		return cli_error(CLI_FAILED, "%s: %s\nThe setting audit_public_key, or --key, names the public key.", key, why);
 	rc = values[0] ? from_export(&v, values[0]) : from_database(&v, config);
 	if (rc == CLI_OK && v.out_of_memory)
 		rc = cli_error(CLI_FAILED, "out of memory: 72 bytes are kept of each row");
-	if (rc == CLI_OK)
+	if (rc == CLI_OK) {
+		look_for_trust(&v, &v.signers, "");
 		look_for_added(&v);
+	}
 	if (rc == CLI_OK && (values[2] || !values[0]))
 		rc = take_file(&v, values[2] ? values[2] : config->audit_checkpoints, values[2] != NULL);
 	if (rc == CLI_OK)
 		look_for_swaps(&v);
 	if (rc == CLI_OK)
 		rc = report(&v);
-	EVP_PKEY_free(v.public);
+	EVP_PKEY_free(v.signers.public);
 	free(v.rows);
 	free(v.seal_rows);
 	free(v.seal_hash);

@@ -5,7 +5,7 @@
 #define POSTERN_CERTIFICATE_H
 #include <time.h>
 
-/* Of the first certificate in a PEM file: "expired", "expiring" (within 14 days) or "active"; "active" too when the file
- * cannot be read or holds none, since a server that names one uses one. */
-const char *certificate_status(const char *path, time_t now);
+/* Of the first certificate in a PEM file: "expired", "expiring" (within 14 days) or "active"; with *why else NULL: "error" where the file
+ * cannot be read or holds none, and "pending" where that is not known: its name has a variable, or we may not read it. */
+const char *certificate_status(const char *path, time_t now, const char **why);
 #endif

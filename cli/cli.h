@@ -41,8 +41,14 @@ struct local *cli_local(struct cli *);
 
 /* A message for people, on stderr; not with --quiet. */
 void cli_note(const struct cli *, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* "postern: …" on stderr, control characters made harmless. Returns `code`. */
+/* Whether --json was given: errors are JSON as well. */
+bool cli_wants_json(void);
+/* "postern: …" on stderr, control characters made harmless; with --json {"error":{"code","message","details"}}. Returns `code`. */
 int cli_error(int code, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* PostgreSQL's word that it is starting or shutting down, told from other reasons why it cannot be reached. */
+bool cli_in_between(const char *why);
+/* PostgreSQL cannot be reached: libpq's reason, and what to do; NULL: nothing more. Returns CLI_UNREACHABLE. */
+int cli_unreachable(const char *why, const char *remedy);
 /* A usage error: an unknown word, the nearest of the `n` known ones, and where to read on. Returns CLI_USAGE. */
 int cli_unknown(const char *what, const char *word, const char *const *known, size_t n, const char *help);
 
@@ -59,7 +65,10 @@ struct command {
 
 extern const struct command *const commands[]; /* by name, ended by NULL */
 const struct command *command_find(const char *name);
+/* "verify" of the command "audit verify" where that is the resource's; else NULL. */
+const char *command_verb(const struct command *, const struct resource *);
 
+extern const struct command command_audit_rotate_key;
 extern const struct command command_audit_verify, command_completion, command_config, command_doctor, command_help, command_import,
 	command_init, command_migrate, command_openapi, command_release_audit, command_routes;
 

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <uuid/uuid.h>
 
-enum { BODY_MAX = 1 << 20, HEADER_MAX = 300, TOKEN_LIFE_S = 300 };
+enum { BODY_MAX = 1 << 20, HEADER_MAX = 300, TOKEN_LIFE_S = 300, RELOAD_S = 5 };
 #define STRANGER "203.0.113.9" /* TEST-NET-3: nobody's address */
 
 struct answer {
@@ -140,13 +140,13 @@ static const char *by_php(const struct answer *a)
 	return !strncasecmp(a->powered_by, "PHP", 3) ? "; PHP gave it" : "";
 }
 
-/* Every resource in both spellings, without a token. False when nothing more can be asked. */
-static bool check_routes(struct doctor *d)
+/* Who answers, for every resource in both spellings, without a token. False when nobody does. */
+static bool ask_routes(struct doctor *d, struct names *foreign, struct names *foreign_php, struct names *silent)
 {
-	struct names foreign = { 0 }, foreign_php = { 0 }, silent = { 0 };
 	size_t n;
 	const struct resource *const *all = resources(&n);
 
+	*foreign = *foreign_php = *silent = (struct names){ 0 };
 	for (size_t i = 0; i < 2 * n; i++) {
 		const char *name = all[i / 2]->name;
 		struct answer a;
@@ -159,11 +159,27 @@ static bool check_routes(struct doctor *d)
 			return false;
 		}
 		if (!ours(&a))
-			note(i % 2 ? &foreign_php : &foreign, name, &a);
+			note(i % 2 ? foreign_php : foreign, name, &a);
 		else if (a.status == 503 && !(i % 2))
-			note(&silent, name, &a);
+			note(silent, name, &a);
 		done(&a);
 	}
+	return true;
+}
+
+/* False when nothing more can be asked. After a reload the web server's workers of before still accept for a moment: until every
+ * answer is ours, it is asked again. */
+static bool check_routes(struct doctor *d)
+{
+	const int64_t end = timestamp_now() + (int64_t)RELOAD_S * 1000000;
+	struct names foreign, foreign_php, silent;
+	size_t n;
+	const struct resource *const *all = resources(&n);
+
+	do
+		if (!ask_routes(d, &foreign, &foreign_php, &silent))
+			return false;
+	while ((foreign.count || foreign_php.count) && timestamp_now() < end);
 	if (foreign.count == n)
 		doctor_finding(d, "include", "Put the two includes into the web server that answers there (postern-http.conf into http {}, "
 		               "postern-server.conf first into its server {}), test and reload it.",

@@ -2,9 +2,11 @@
 #include "hba.h"
 #include "buf.h"
 #include "migrate.h"
+#include "words.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <libpq-fe.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,32 +16,37 @@
 
 enum { FILE_MAX = 4 << 20, RELOAD_LOOKS = 200, RELOAD_PAUSE_MS = 50 };
 
-PGconn *hba_login(const struct config *config, const char *program, unsigned uid)
+PGconn *hba_login(const struct config *config, const char *program, const struct passwd *who)
 {
 	char role[128];
 	const char *keys[] = { "connect_timeout", "fallback_application_name", "dbname", "user", NULL };
-	const char *values[] = { "10", "postern", config->dsn, role, NULL };
-	const bool other = uid != geteuid();
-	PGconn *db = NULL;
+	const char *values[] = { migrate_patience(config->dsn), "postern", config->dsn, role, NULL };
 
 	snprintf(role, sizeof role, "%s%s", config->role_prefix, program);
-	if (!other || seteuid(uid) == 0)
-		db = PQconnectdbParams(keys, values, 1);
-	if (other && seteuid(0) != 0)
-		abort();
-	return db;
+	return connect_as(who, keys, values);
 }
 
-static bool can_login(const struct config *config)
+static bool logs_in(const struct config *config, const char *program, const struct passwd *who)
 {
-	PGconn *db = hba_login(config, "cli", geteuid());
-	bool can = PQstatus(db) == CONNECTION_OK;
+	PGconn *db = hba_login(config, program, who);
+	const bool can = PQstatus(db) == CONNECTION_OK;
 
 	PQfinish(db);
-	if (can && geteuid() == 0) { /* as whom the worker runs */
-		db = hba_login(config, "worker", 0);
-		can = PQstatus(db) == CONNECTION_OK;
-		PQfinish(db);
+	return can;
+}
+
+/* The command; and where root asks the worker, which is root's, and every endpoint that has its Unix user. */
+static bool can_login(const struct config *config)
+{
+	size_t n;
+	const struct resource *const *all = resources(&n);
+	bool can = logs_in(config, "cli", NULL) && (geteuid() != 0 || logs_in(config, "worker", NULL));
+
+	for (size_t i = 0; can && geteuid() == 0 && i < n; i++) {
+		char user[64];
+		snprintf(user, sizeof user, "postern-%s", all[i]->name);
+		const struct passwd *who = getpwnam(user);
+		can = !who || logs_in(config, all[i]->name, who);
 	}
 	return can;
 }
@@ -197,9 +204,9 @@ static int tell_lines(const struct config *config, PGconn *db)
 	buf_init(&ident, 4096);
 	hba_lines(&hba, PQdb(db));
 	ident_lines(&ident, config->role_prefix);
-	rc = cli_error(CLI_REFUSED, "PostgreSQL does not let %scli log in. Put this at the top of %s\n%sand this into %s\n%s"
+	rc = cli_error(CLI_REFUSED, "PostgreSQL does not let each of Postern's programs log in as its own role. Put this at the top of %s\n%sand this into %s\n%s"
 	               "then reload PostgreSQL and run this again; or have it done: postern init --write-hba",
-	               config->role_prefix, hba_path ? hba_path : "pg_hba.conf", buf_failed(&hba) ? "" : hba.data,
+	               hba_path ? hba_path : "pg_hba.conf", buf_failed(&hba) ? "" : hba.data,
 	               ident_path ? ident_path : "pg_ident.conf", buf_failed(&ident) ? "" : ident.data);
 	free(hba_path);
 	free(ident_path);
@@ -221,10 +228,10 @@ int hba_ensure(struct cli *cli, bool write)
 		return CLI_OK;
 	db = migrate_connect(config, NULL);
 	if (PQstatus(db) != CONNECTION_OK)
-		rc = cli_error(CLI_UNREACHABLE, "%s", PQerrorMessage(db));
+		rc = cli_unreachable(PQerrorMessage(db), NULL);
 	else if (!PQhost(db) || PQhost(db)[0] != '/')
-		rc = cli_error(CLI_REFUSED, "PostgreSQL does not let %scli log in. It is on another host: see \"PostgreSQL on "
-		               "another host\" in operations.md", config->role_prefix);
+		rc = cli_error(CLI_REFUSED, "PostgreSQL does not let each of Postern's programs log in as its own role. It is on another host: "
+		               "see \"PostgreSQL on another host\" in operations.md");
 	else
 		rc = write ? write_lines(config, db) : tell_lines(config, db);
 	PQfinish(db);
@@ -233,8 +240,7 @@ int hba_ensure(struct cli *cli, bool write)
 		while (!can_login(config) && --looks)
 			nanosleep(&pause, NULL);
 		if (!looks)
-			rc = cli_error(CLI_REFUSED, "PostgreSQL still does not let %scli log in: postern doctor says more",
-			               config->role_prefix);
+			rc = cli_error(CLI_REFUSED, "PostgreSQL still does not let each of Postern's programs log in: postern doctor says which");
 	}
 	return rc;
 }

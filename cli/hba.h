@@ -5,6 +5,7 @@
 #define POSTERN_HBA_H
 #include "cli.h"
 
+struct passwd;
 struct pg_conn;
 
 /*
@@ -14,6 +15,6 @@ struct pg_conn;
  */
 int hba_ensure(struct cli *, bool write);
 
-/* A connection as login role <role_prefix><program>; as Unix user `uid` where that is not ours. Check PQstatus, PQfinish. */
-struct pg_conn *hba_login(const struct config *, const char *program, unsigned uid);
+/* A connection as login role <role_prefix><program>; made as Unix user `who`, NULL: as ourselves. Check PQstatus, PQfinish. */
+struct pg_conn *hba_login(const struct config *, const char *program, const struct passwd *who);
 #endif

@@ -30,6 +30,7 @@ static const struct { int code; const char *about; } exits[] = {
 
 static const struct { const char *name, *about; } environment[] = {
 	{ "POSTERN_CONFIG",  "Settings file, where --config is not given" },
+	{ "NO_COLOR",        "Where it is set, nothing has a colour" },
 	{ "POSTERN_<NAME>",  "Overrides the setting of that name, in capitals" },
 	{ "PGUSER, PGPASSWORD, PGPASSFILE, …", "As in libpq; init and migrate connect with them" },
 };
@@ -37,9 +38,9 @@ static const struct { const char *name, *about; } environment[] = {
 static const char first_examples[] =
 	"init\n"
 	"domain list --account demo --status active,suspended --sort domain\n"
-	"domain create --domain example.org --account demo\n"
 	"token create --name ci --scopes domains:read --expires-on 2027-01-31\n"
-	"audit list --since 2026-06-01T00:00:00Z --json\n";
+	"audit list --since yesterday --json\n"
+	"domain create --domain example.org --account demo --wait\n";
 
 /* ---- pieces ---- */
 
@@ -63,6 +64,15 @@ static int about_len(const struct option *o)
 	const char *cut = o->goes == TO_QUERY && o->field ? strstr(o->about, "; default") : NULL;
 
 	return cut ? (int)(cut - o->about) : (int)strlen(o->about);
+}
+
+/* The same in the command's words. */
+static struct json_object *about_of(const struct option *o)
+{
+	char text[1024];
+
+	snprintf(text, sizeof text, "%.*s", about_len(o), o->about);
+	return show_in_words(text);
 }
 
 /* " (primary, addon)", " (1 to 50)": what the type alone does not say. */
@@ -102,8 +112,10 @@ static void print_options(FILE *out, const struct option *options, const struct 
 		char left[100], extra[400];
 		bounds(extra, sizeof extra, o);
 		const int len = snprintf(left, sizeof left, "--%s%s%s", o->name, o->value ? " " : "", o->value ? o->value : "");
-		fprintf(out, "  %-28s%s%.*s%s%s\n", left, len > 27 ? "\n                              " : "", about_len(o),
-		        o->about, extra, required(route, o) ? " (required)" : "");
+		struct json_object *about = about_of(o);
+		fprintf(out, "  %-28s%s%s%s%s\n", left, len > 27 ? "\n                              " : "",
+		        json_object_get_string(about), extra, required(route, o) ? " (required)" : "");
+		json_object_put(about);
 	}
 }
 
@@ -129,7 +141,7 @@ static const char *any_value(enum field_type type)
 {
 	switch (type) {
 	case F_INT:        return "1";
-	case F_BOOL:       return "true";
+	case F_BOOL:       return "yes";
 	case F_HOSTNAME:   return "example.org";
 	case F_EMAIL:
 	case F_MAILBOX:
@@ -173,35 +185,80 @@ static const struct field *field_named(const struct resource *resource, const ch
 }
 
 /* One line that would work, but for the names in it. */
+/* How an object is named: by its key, else as its id is. */
+static void print_id(FILE *out, const struct resource *resource)
+{
+	const struct field *key = field_named(resource, resource->key), *id = field_named(resource, "id"), *name = field_named(resource, "name");
+
+	if (key && key->example)
+		print_example(out, key);
+	else if (id && id->type == F_TEXT && id->example)
+		print_example(out, id);
+	else if (id && id->type == F_TEXT && name && name->example)
+		print_example(out, name);
+	else if (!strcmp(resource->name, "tokens"))
+		fputs("admin/ci-deploy", out);
+	else
+		fputs(id && id->type == F_UUID ? ANY_UUID : "31", out);
+}
+
+/* A change of several objects, each of which is an option. */
+static bool several_at_once(const struct route *route)
+{
+	return route->does == DO_CALL && !route_takes_id(route) && route_verb(route) && !strcmp(route_verb(route), "update");
+}
+
 static void example(FILE *out, const struct resource *resource, const struct route *route)
 {
 	struct option options[OPTION_MAX + 1];
-	const struct field *key = field_named(resource, resource->key), *id = field_named(resource, "id");
+	const struct field *many = route_words_field(route);
 	bool said = false;
 
 	fprintf(out, "%s %s", resource->one, route_verb(route));
 	if (route_takes_id(route)) {
 		fputc(' ', out);
-		if (key && key->example)
-			print_example(out, key);
-		else
-			fputs(id && id->type == F_UUID ? ANY_UUID : "31", out);
+		print_id(out, resource);
 	}
 	route_options(resource, route, options);
+	if (many) {
+		fputc(' ', out);
+		print_id(out, resource);
+		fputc(' ', out);
+		print_id(out, resource);
+		fputs("-old", out);
+	} else if (several_at_once(route)) {
+		fputs(" --job-days 30 --event-days 10", out);
+	}
 	for (const struct option *o = options; o->name[0]; o++) {
 		const bool filter = route->does == DO_LIST && o->field && o->field->choices && !said;
 		const bool change = route->does == DO_PATCH && o->goes == TO_BODY && !said;
-		if (!required(route, o) && !filter && !change)
+		const bool shown = o->goes == TO_BODY && o->field->flags & F_EXAMPLE && route->does != DO_PATCH;
+		const bool confirms = route->does == DO_DELETE && !strcmp(o->name, "confirm"), member = many == o->field && many;
+		if ((!required(route, o) && !filter && !change && !shown && !confirms) || member)
 			continue;
 		said = true;
 		fprintf(out, " --%s", o->name);
-		if (o->goes != TO_SECRET) {
+		if (o->goes == TO_BODY && o->field->type == F_UUID && !strcmp(o->field->name, "token")) {
+			fputc(' ', out);
+			print_id(out, resource_find("tokens"));
+		} else if (o->goes != TO_SECRET) {
 			fputc(' ', out);
 			print_example(out, o->field);
 		} else {
 			fputs(" < secret", out);
 		}
 	}
+}
+
+/* A verb may have several routes that do the same for the command: the first is its. */
+static bool is_first(const struct resource *resource, const struct route *route)
+{
+	const char *verb = route_verb(route);
+
+	for (const struct route *r = resource->routes; verb && r != route; r++)
+		if (route_verb(r) && !strcmp(route_verb(r), verb) && route_takes_id(r) == route_takes_id(route))
+			return false;
+	return verb != NULL;
 }
 
 static void print_command_line(FILE *out, const char *line)
@@ -236,18 +293,24 @@ void help_resource(FILE *out, const struct resource *resource)
 
 	fputs("Examples:\n", out);
 	for (const struct route *route = resource->routes; route->path; route++) {
-		if (!route_verb(route))
+		if (!is_first(resource, route))
 			continue;
 		fputs("  postern ", out);
 		example(out, resource, route);
 		fputc('\n', out);
 	}
+	for (const struct command *const *c = commands; *c; c++)
+		if (command_verb(*c, resource))
+			each_line(out, (*c)->examples, print_command_line);
 	fprintf(out, "\n%s: %s.\n\n", resource->one, resource->about);
 	fprintf(out, "Usage: postern %s VERB [ID] [--FIELD VALUE …]\n\nVerbs:\n", resource->one);
 	for (size_t i = 0; i < n; i++) {
 		const struct route *route = route_find(resource, verbs[i], 1);
 		fprintf(out, "  %-14s%s\n", verbs[i], route ? route->summary : "Give it another name");
 	}
+	for (const struct command *const *c = commands; *c; c++)
+		if (command_verb(*c, resource))
+			fprintf(out, "  %-14s%s\n", command_verb(*c, resource), (*c)->about);
 	fprintf(out, "\nMore: postern %s VERB --help\n", resource->one);
 }
 
@@ -355,7 +418,9 @@ static void man_options(FILE *out, const struct option *options)
 		char name[sizeof o->name + 2], extra[400];
 		bounds(extra, sizeof extra, o);
 		snprintf(name, sizeof name, "--%s", o->name);
-		man_entry(out, name, o->value, o->about, extra);
+		struct json_object *about = show_in_words(o->about);
+		man_entry(out, name, o->value, json_object_get_string(about), extra);
+		json_object_put(about);
 	}
 }
 
@@ -367,7 +432,7 @@ static void man_resource(FILE *out, const struct resource *resource)
 	for (const struct route *route = resource->routes; route->path; route++) {
 		struct option options[OPTION_MAX + 1];
 		char words[80], name[160];
-		if (!route_verb(route))
+		if (!is_first(resource, route))
 			continue;
 		snprintf(name, sizeof name, "%s %s%s", resource->one, route_verb(route),
 		         words_of(resource, route, words, sizeof words));
@@ -401,7 +466,13 @@ static void help_man(FILE *out)
 	      ".PP\n"
 	      "Data goes to stdout, messages go to stderr.\n"
 	      "Tables are for people and may change; \\fB\\-\\-json\\fR is for programs.\n"
-	      "Nothing asks questions, but for a secret that is needed while stdin is a terminal.\n"
+	      "On a terminal a table fits its width: what is cut ends in three dots, and status has a colour unless NO_COLOR is set.\n"
+	      "Elsewhere nothing is cut.\n"
+	      "Nothing asks questions, but for a secret that is needed, or a deletion that loses data, while stdin is a terminal.\n"
+	      ".PP\n"
+	      "A time is RFC 3339, a date of this machine\\(aqs clock, today, yesterday, or a distance such as 30m, 1h or 7d.\n"
+	      "A switch is yes or no, on or off, true or false.\n"
+	      "A token is named by its id, its name, or OWNER/NAME.\n"
 	      "Secrets are never arguments:\n"
 	      "\\fB\\-\\-\\fIfield\\fB\\-stdin\\fR reads one line of stdin. Lists are given with commas.\n"
 	      ".SH EXAMPLES\n", out);
@@ -439,6 +510,14 @@ static void help_man(FILE *out)
 
 /* ---- postern help ---- */
 
+static const struct command *command_of(const char *word, const char *verb)
+{
+	for (const struct command *const *c = commands; *c; c++)
+		if (command_verb(*c, resource_find(word)) && !strcmp(command_verb(*c, resource_find(word)), verb))
+			return *c;
+	return NULL;
+}
+
 static const struct option help_options[] = {
 	{ .name = "man", .about = "The manual page, as source for man" },
 	{ .name = "" }
@@ -473,6 +552,8 @@ static int run(struct cli *cli, int argc, char **argv)
 		help_main(stdout);
 	} else if (!strcmp(words[0], "exit-status")) {
 		help_exits(stdout);
+	} else if (n == 2 && resource_find(words[0]) && command_of(words[0], words[1])) {
+		help_command(stdout, command_of(words[0], words[1]));
 	} else if (command_find(words[0]) && (n < 2 || !resource_find(words[0]))) {
 		help_command(stdout, command_find(words[0]));
 	} else {

@@ -104,8 +104,8 @@ static int have_database(const struct config *config)
 		if (PQstatus(beside) == CONNECTION_OK && !exists(beside, name))
 			rc = create_database(beside, name);
 		else
-			rc = cli_error(CLI_UNREACHABLE, "%sThe setting dsn_direct (or dsn) says where the database is.",
-			               PQerrorMessage(PQstatus(beside) == CONNECTION_OK ? there : beside));
+			rc = cli_unreachable(PQerrorMessage(PQstatus(beside) == CONNECTION_OK ? there : beside),
+			                     "The setting dsn_direct (or dsn) says where the database is.");
 	}
 	PQfinish(there);
 	PQfinish(beside);
@@ -258,7 +258,7 @@ static int run(struct cli *cli, int argc, char **argv)
 	if (rc == CLI_OK)
 		rc = have_worker_key(config);
 	if (rc == CLI_OK)
-		rc = migrate_run(cli, false);
+		rc = migrate_run(cli, false, false);
 	if (rc == CLI_OK)
 		rc = hba_ensure(cli, values[2] != NULL);
 	if (rc == CLI_OK)

@@ -4,11 +4,13 @@
 #include "nearest.h"
 #include "show.h"
 #include "words.h"
+#include <json-c/json.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 const struct command *const commands[] = {
+	&command_audit_rotate_key,
 	&command_audit_verify, &command_completion, &command_config, &command_doctor, &command_help, &command_import, &command_init, &command_migrate,
 	&command_openapi, &command_release_audit, &command_routes, NULL
 };
@@ -29,6 +31,13 @@ const struct command *command_find(const char *name)
 		if (!strcmp((*c)->name, name))
 			return *c;
 	return NULL;
+}
+
+const char *command_verb(const struct command *command, const struct resource *resource)
+{
+	const size_t len = resource ? strlen(resource->one) : 0;
+
+	return len && !strncmp(command->name, resource->one, len) && command->name[len] == ' ' ? command->name + len + 1 : NULL;
 }
 
 const struct config *cli_config(struct cli *cli)
@@ -61,6 +70,34 @@ void cli_note(const struct cli *cli, const char *format, ...)
 	fputc('\n', stderr);
 }
 
+static bool json_wanted;
+
+bool cli_wants_json(void)
+{
+	return json_wanted;
+}
+
+/* The first line is the message; what follows says what to do. */
+static int error_as_json(int code, const char *text)
+{
+	static const char *const codes[] = {
+		[CLI_FAILED] = "failed", [CLI_USAGE] = "usage", [CLI_NOT_FOUND] = "not_found", [CLI_CONFLICT] = "conflict",
+		[CLI_REFUSED] = "forbidden", [CLI_UNREACHABLE] = "unavailable", [CLI_INVALID] = "validation_error"
+	};
+	const size_t len = strcspn(text, "\n");
+	const char *details = text[len] ? text + len + 1 : NULL;
+	struct json_object *all = json_object_new_object(), *error = json_object_new_object();
+
+	json_object_object_add(error, "code", json_object_new_string(codes[code]));
+	json_object_object_add(error, "message", json_object_new_string_len(text, (int)len));
+	if (details)
+		json_object_object_add(error, "details", json_object_new_string(details));
+	json_object_object_add(all, "error", error);
+	fprintf(stderr, "%s\n", json_object_to_json_string_ext(all, SHOW_JSON));
+	json_object_put(all);
+	return code;
+}
+
 int cli_error(int code, const char *format, ...)
 {
 	char text[2048];
@@ -69,10 +106,27 @@ int cli_error(int code, const char *format, ...)
 	va_start(args, format);
 	vsnprintf(text, sizeof text, format, args);
 	va_end(args);
+	if (json_wanted)
+		return error_as_json(code, text);
 	fputs("postern: ", stderr);
 	show_text(stderr, text);
 	fputc('\n', stderr);
 	return code;
+}
+
+bool cli_in_between(const char *why)
+{
+	return strstr(why, "the database system is ") != NULL; /* shutting down, starting up, in recovery mode */
+}
+
+int cli_unreachable(const char *why, const char *remedy)
+{
+	const char *more = cli_in_between(why) ? "Try again when it has started; systemctl status postgresql says how it is." : remedy;
+	size_t len = strlen(why);
+
+	while (len && why[len - 1] == '\n') /* libpq ends its messages so */
+		len--;
+	return cli_error(CLI_UNREACHABLE, "%.*s%s%s", (int)len, why, more ? "\n" : "", more ? more : "");
 }
 
 int cli_unknown(const char *what, const char *word, const char *const *known, size_t n, const char *help)
@@ -88,6 +142,8 @@ static int take_globals(struct cli *cli, int *argc, char **argv)
 {
 	int kept = 1;
 
+	for (int i = 1; i < *argc && strcmp(argv[i], "--") != 0; i++)
+		json_wanted |= !strcmp(argv[i], "--json");
 	for (int i = 1; i < *argc; i++) {
 		const char *arg = argv[i];
 		if (!strcmp(arg, "--")) {
@@ -99,7 +155,7 @@ static int take_globals(struct cli *cli, int *argc, char **argv)
 			cli->quiet = true;
 		} else if (!strcmp(arg, "-h") || !strcmp(arg, "--help")) {
 			cli->help = true;
-		} else if (!strcmp(arg, "--version")) {
+		} else if (!strcmp(arg, "--version") && (kept == 1 || strcmp(argv[1], "openapi") != 0)) { /* that has versions of its own */
 			cli->version = true;
 		} else if (!strncmp(arg, "--config=", 9)) {
 			cli->config_path = arg + 9;
@@ -150,6 +206,8 @@ static int dispatch(struct cli *cli, int argc, char **argv)
 		puts("postern " POSTERN_VERSION);
 		return CLI_OK;
 	}
+	if (argc < 2 && !cli->help && cli->json)
+		return cli_error(CLI_USAGE, "a command is needed\nTry: postern --help");
 	if (argc < 2) {
 		help_main(cli->help ? stdout : stderr);
 		return cli->help ? CLI_OK : CLI_USAGE;

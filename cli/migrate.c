@@ -1,11 +1,14 @@
 /* migrate.c: see migrate.h. */
 #include "migrate.h"
 #include "buf.h"
+#include "resource.h"
 #include "sql_files.h"
 #include "utf8.h"
 #include "words.h"
+#include <grp.h>
 #include <json-c/json.h>
 #include <libpq-fe.h>
+#include <limits.h>
 #include <openssl/evp.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -20,25 +23,84 @@ struct migration {
 	struct json_object *operations;
 	char sha256[SHA256_HEX]; /* of functions and operations together */
 	size_t steps;
-	bool waited;
+	bool waited, force;
 };
 
 /* ---- the operations of the route tables ---- */
 
-static bool add_operation(struct json_object *list, const char *operation, const char *scope, enum role role, unsigned flags)
+/* Who may give a member of an operation's body, by the flags of the field tables (lib/input.c); what prepare adds, all may. */
+static struct json_object *fields_json(const struct resource *resource, const struct route *route)
+{
+	const struct field *fields = route->input ? route->input : resource->fields;
+	bool changes = route->does == DO_REPLACE || route->does == DO_PATCH;
+	unsigned flag = route->input ? F_INPUT : route->does == DO_CREATE ? F_CREATE : changes ? F_CHANGE : 0;
+	struct json_object *all = json_object_new_object();
+
+	for (const struct field *f = fields; all && flag && f && f->name; f++) {
+		bool local = !changes && f->flags & F_LOCAL;
+
+		if (f->flags & flag || local)
+			json_object_object_add(all, f->name, json_object_new_string(!(f->flags & flag) ? "operator"
+			                       : f->flags & F_ADMIN ? "administrator" : "caller"));
+	}
+	for (const char *at = route->adds ? route->adds : ""; all && *at; at += strcspn(at, " "), at += strspn(at, " ")) {
+		char name[64];
+
+		snprintf(name, sizeof name, "%.*s", (int)strcspn(at, " "), at);
+		json_object_object_add(all, name, json_object_new_string("caller"));
+	}
+	if (all && route->does == DO_DELETE)
+		json_object_object_add(all, "cascade", json_object_new_string("caller"));
+	return all;
+}
+
+static const char *does(enum verb verb)
+{
+	switch (verb) {
+	case DO_LIST: return "list";
+	case DO_GET: return "get";
+	case DO_READ: return "read";
+	case DO_EXPORT: return "export";
+	default: return "write";
+	}
+}
+
+static bool add_operation(struct json_object *list, const struct resource *resource, const struct route *route)
 {
 	struct json_object *o = json_object_new_object();
 
-	if (operation)
-		json_object_object_add(o, "operation", json_object_new_string(operation));
-	json_object_object_add(o, "scope", json_object_new_string(scope));
-	json_object_object_add(o, "rank", json_object_new_int(role ? (int)role : ADMIN));
-	json_object_object_add(o, "no_wild", json_object_new_boolean(flags & R_NO_WILD));
-	json_object_object_add(o, "own", json_object_new_boolean(flags & R_OWN));
+	json_object_object_add(o, "endpoint", json_object_new_string(resource->name));
+	json_object_object_add(o, "operation", json_object_new_string(route->operation_id));
+	json_object_object_add(o, "scope", json_object_new_string(route->scope));
+	json_object_object_add(o, "rank", json_object_new_int((int)route->role));
+	json_object_object_add(o, "no_wild", json_object_new_boolean(route->flags & R_NO_WILD));
+	json_object_object_add(o, "own", json_object_new_boolean(route->flags & R_OWN));
+	json_object_object_add(o, "grants", json_object_new_boolean(route->flags & R_GRANTS));
+	json_object_object_add(o, "heavy", json_object_new_boolean(route->bucket == RATE_ACTION));
+	json_object_object_add(o, "does", json_object_new_string(does(route->does)));
+	json_object_object_add(o, "call", json_object_new_string(route->call ? route->call : ""));
+	json_object_object_add(o, "on_one", json_object_new_boolean(strstr(route->path, "{id}") != NULL));
+	json_object_object_add(o, "action", json_object_new_string(route->audit));
+	json_object_object_add(o, "status", json_object_new_int(resource_status(route)));
+	json_object_object_add(o, "open", json_object_new_boolean(route->flags & (R_OPEN_TOO | R_LISTED)));
+	json_object_object_add(o, "summary", json_object_new_string(route->summary));
+	json_object_object_add(o, "alias", resource->alias ? json_object_new_string(resource->alias) : NULL);
+	json_object_object_add(o, "one", resource->one ? json_object_new_string(resource->one) : NULL);
+	json_object_object_add(o, "fields", fields_json(resource, route));
 	return json_object_array_add(list, o) == 0;
 }
 
-/* As gate.sync_scopes (sql/functions/10_gate.sql) wants them; what an operation takes is what the gate is told of its route. */
+/* A scope that SQL asks for and no operation takes: it is kept under its own name. */
+static bool add_scope(struct json_object *list, const char *scope)
+{
+	static const struct resource nowhere = { .name = "" };
+	const struct route none = { .operation_id = scope, .scope = scope, .role = ADMIN, .audit = "", .path = "",
+	                            .summary = "Change or remove an administrator" };
+
+	return add_operation(list, &nowhere, &none);
+}
+
+/* As gate.sync_operations (sql/functions/10_gate.sql) wants them: what PostgreSQL goes by, whatever an endpoint says. */
 static struct json_object *operations_json(void)
 {
 	size_t n;
@@ -48,10 +110,9 @@ static struct json_object *operations_json(void)
 
 	for (size_t i = 0; ok && i < n; i++) {
 		for (const struct route *r = all[i]->routes; ok && r->path; r++)
-			if (strcmp(r->scope, SCOPE_OPEN) != 0)
-				ok = add_operation(list, r->operation_id, r->scope, r->role, r->flags);
+			ok = add_operation(list, all[i], r);
 		if (ok && all[i]->scope_too)
-			ok = add_operation(list, NULL, all[i]->scope_too, ADMIN, 0);
+			ok = add_scope(list, all[i]->scope_too);
 	}
 	if (ok)
 		return list;
@@ -100,25 +161,48 @@ static bool local_as_oneself(const struct config *config)
 	return is;
 }
 
+PGconn *connect_as(const struct passwd *who, const char *const *keys, const char *const *values)
+{
+	gid_t groups[NGROUPS_MAX];
+	const gid_t group = getegid();
+	const int n = who ? getgroups(NGROUPS_MAX, groups) : 0;
+	PGconn *db = NULL;
+
+	/* PostgreSQL asks the kernel who connects, so being somebody else for that moment is enough: with all groups of theirs, as
+	 * the way to the socket may be open to one of these. */
+	if (!who || (n >= 0 && initgroups(who->pw_name, who->pw_gid) == 0 && setegid(who->pw_gid) == 0 && seteuid(who->pw_uid) == 0))
+		db = PQconnectdbParams(keys, values, 1);
+	if (who && (seteuid(0) != 0 || setegid(group) != 0 || n < 0 || setgroups((size_t)n, groups) != 0))
+		abort();
+	return db;
+}
+
+const char *migrate_patience(const char *dsn)
+{
+	PQconninfoOption *parts = PQconninfoParse(dsn, NULL);
+	bool several = false;
+
+	for (const PQconninfoOption *p = parts; p && p->keyword; p++)
+		several |= (!strcmp(p->keyword, "host") || !strcmp(p->keyword, "hostaddr")) && p->val &&
+		           strchr(p->val, ',');
+	PQconninfoFree(parts);
+	return several ? "2" : "10";
+}
+
 PGconn *migrate_connect(const struct config *config, const char *dbname)
 {
 	enum { KEYS_MAX = 8 };
 	/* Of two equal keywords the later one holds: the connection string over ours, a dbname over its. */
 	const char *keys[KEYS_MAX] = { "connect_timeout", "fallback_application_name", "dbname", "client_encoding" };
-	const char *values[KEYS_MAX] = { "10", "postern migrate", config->dsn_direct, "UTF8" };
+	const char *values[KEYS_MAX] = {migrate_patience(config->dsn_direct), "postern migrate", config->dsn_direct,
+	                                "UTF8"};
 	const struct passwd *postgres = geteuid() == 0 && local_as_oneself(config) ? getpwnam("postgres") : NULL;
-	PGconn *db = NULL;
 
 	if (dbname) {
 		keys[4] = "dbname";
 		values[4] = dbname;
 	}
-	/* PostgreSQL asks the kernel who connects, so being somebody else for that moment is enough. */
-	if (!postgres || seteuid(postgres->pw_uid) == 0)
-		db = PQconnectdbParams(keys, values, 1);
-	if (postgres && seteuid(0) != 0)
-		abort();
-	return db;
+	return connect_as(postgres, keys, values);
 }
 
 /* Line of the 1-based character `position`. */
@@ -343,7 +427,7 @@ static int replace_functions(struct migration *m)
 		rc = find_next(m, &next); /* a newer Postern may have come between: its functions stay */
 	if (rc == CLI_OK)
 		rc = functions_current(m, &current);
-	if (rc != CLI_OK || current)
+	if (rc != CLI_OK || (current && !m->force))
 		return rc == CLI_OK ? execute(m, "COMMIT", NULL) : rc;
 	for (size_t i = 0; rc == CLI_OK && i < m->functions.count; i++) {
 		rc = execute(m, m->functions.item[i].text, &m->functions.item[i]);
@@ -351,7 +435,7 @@ static int replace_functions(struct migration *m)
 			rc = execute(m, "RESET ROLE; RESET search_path", NULL);
 	}
 	if (rc == CLI_OK)
-		rc = change(m, "SELECT gate.sync_scopes($1::jsonb)", 1, &operations);
+		rc = change(m, "SELECT gate.sync_operations($1::jsonb)", 1, &operations);
 	if (rc == CLI_OK)
 		rc = change(m, "INSERT INTO postern_schema.functions (sha256) VALUES ($1)"
 		               " ON CONFLICT (one) DO UPDATE SET sha256 = excluded.sha256, applied_at = excluded.applied_at", 1,
@@ -377,6 +461,8 @@ static int teach(struct migration *m)
 			rc = change(m, sql, 1, &text);
 		json_object_put(told);
 	}
+	if (rc == CLI_OK)
+		rc = change(m, "SELECT domains.learn_proof($1)", 1, (const char *const[]){ m->cli->config.domain_proof });
 	return rc;
 }
 
@@ -422,9 +508,9 @@ static int foresee(struct migration *m)
 		return rc;
 	for (size_t i = next; i < m->migrations.count; i++)
 		printf("would apply %s\n", m->migrations.item[i].name);
-	if (!current)
+	if (!current || m->force)
 		printf("would replace the functions (%zu files) and the list of operations\n", m->functions.count);
-	if (next == m->migrations.count && current)
+	if (next == m->migrations.count && current && !m->force)
 		puts("nothing to do");
 	return CLI_OK;
 }
@@ -442,8 +528,8 @@ static int open_migration(struct migration *m)
 	if (rc == CLI_OK) {
 		m->db = migrate_connect(config, NULL);
 		if (PQstatus(m->db) != CONNECTION_OK)
-			rc = cli_error(CLI_UNREACHABLE, "%sThe setting dsn_direct (or dsn) says where the database is; postern init "
-			               "creates it.", PQerrorMessage(m->db));
+			rc = cli_unreachable(PQerrorMessage(m->db), "The setting dsn_direct (or dsn) says where the database is; postern init "
+			                     "creates it.");
 	}
 	return rc;
 }
@@ -456,9 +542,9 @@ static void close_migration(struct migration *m)
 	sql_files_free(&m->functions);
 }
 
-int migrate_run(struct cli *cli, bool dry_run)
+int migrate_run(struct cli *cli, bool dry_run, bool force)
 {
-	struct migration m = { .cli = cli };
+	struct migration m = { .cli = cli, .force = force };
 	int rc;
 
 	if (!cli_config(cli))
@@ -490,20 +576,21 @@ int migrate_look(struct cli *cli, size_t *pending, bool *functions)
 
 static const struct option options[] = {
 	{ .name = "dry-run", .about = "Say what would be done, change nothing" },
+	{ .name = "force", .about = "Replace functions and grant anew though they are this version's: what was changed by hand is put right" },
 	{ .name = "" }
 };
 
 static int run(struct cli *cli, int argc, char **argv)
 {
-	const char *values[1], *words[1];
+	const char *values[2], *words[1];
 	size_t n;
 	const int rc = option_parse(options, argc, argv, values, words, &n, 0, "migrate");
 
-	return rc ? rc : migrate_run(cli, values[0] != NULL);
+	return rc ? rc : migrate_run(cli, values[0] != NULL, values[1] != NULL);
 }
 
 const struct command command_migrate = {
-	"migrate", run, "migrate [--dry-run]", "Bring the database's schema to this version", options,
+	"migrate", run, "migrate [--dry-run] [--force]", "Bring the database's schema to this version", options,
 	"Connects with dsn_direct as the operator (or PGUSER), who must be a superuser. "
 	"Each step is a transaction; running it twice, or twice at once, does no harm. A database of a newer "
 	"version is refused.",

@@ -69,6 +69,8 @@ int option_parse(const struct option *table, int argc, char **argv, const char *
 			values[i] = "true";
 		else if (equals)
 			values[i] = equals + 1;
+		else if (table[i].bare && (a + 1 == argc || argv[a + 1][0] == '-'))
+			values[i] = table[i].bare;
 		else if (a + 1 < argc)
 			values[i] = argv[++a];
 		else

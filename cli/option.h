@@ -22,6 +22,7 @@ struct option {
 	const char *about;        /* one line */
 	enum option_goes goes;
 	const char *parameter;    /* TO_QUERY */
+	const char *bare;         /* what a value that is left out means; NULL: it must not be */
 	const struct field *field;/* TO_BODY, TO_SECRET, and TO_QUERY where it is a filter */
 };
 

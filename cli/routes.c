@@ -15,12 +15,12 @@ static const struct bit field_bits[] = {
 };
 static const struct bit route_bits[] = {
 	{ R_OWN, "own" }, { R_NO_WILD, "no_wild" }, { R_OPEN_TOO, "open_too" }, { R_CREATES, "creates" }, { R_LISTED, "listed" },
-	{ R_SHOW_ONCE, "show_once" }, { R_JOB, "job" }, { 0, NULL }
+	{ R_SHOW_ONCE, "show_once" }, { R_JOB, "job" }, { R_GRANTS, "grants" }, { 0, NULL }
 };
 static const char *const types[] = {
 	[F_NONE] = "none", [F_INT] = "int", [F_BOOL] = "bool", [F_TEXT] = "text", [F_ENUM] = "enum", [F_NAME] = "name",
 	[F_SLUG] = "slug", [F_USERNAME] = "username", [F_HOSTNAME] = "hostname", [F_UNICODE] = "unicode",
-	[F_EMAIL] = "email", [F_PATH] = "path", [F_TIMESTAMP] = "timestamp", [F_DATE] = "date", [F_UUID] = "uuid",
+	[F_EMAIL] = "email", [F_PATH] = "path", [F_TIMESTAMP] = "timestamp", [F_DATE] = "date", [F_UUID] = "uuid", [F_OBJECT_ID] = "object_id",
 	[F_ADDRESS] = "address", [F_CIDR_LIST] = "cidr_list", [F_SCOPE_LIST] = "scope_list", [F_UUID_LIST] = "uuid_list",
 	[F_MAILBOX] = "mailbox", [F_EMAIL_LIST] = "email_list", [F_HOSTNAME_LIST] = "hostname_list", [F_PORT_LIST] = "port_list", [F_PEM] = "pem",
 	 [F_JSON] = "json"

@@ -56,8 +56,8 @@ const char *route_verb(const struct route *route)
 	case DO_CREATE: return "create";
 	case DO_PATCH:  return "update";
 	case DO_DELETE: return "delete";
-	case DO_CALL:
-		if (route->method == M_PATCH) /* of several objects */
+	case DO_CALL: /* of several objects */
+		if (route->method == M_PATCH || strstr(route->audit, ".update"))
 			return "update";
 		return route->method == M_PUT ? NULL : "run";
 	case DO_ACTION: return "run";
@@ -140,7 +140,7 @@ static const char *value_name(enum field_type type)
 {
 	switch (type) {
 	case F_INT:        return "N";
-	case F_BOOL:       return "true|false";
+	case F_BOOL:       return "yes|no";
 	case F_ENUM:       return "WORD";
 	case F_NAME:
 	case F_SLUG:
@@ -150,7 +150,7 @@ static const char *value_name(enum field_type type)
 	case F_EMAIL:
 	case F_MAILBOX:    return "ADDRESS";
 	case F_PATH:       return "PATH";
-	case F_TIMESTAMP:  return "TIME";
+	case F_TIMESTAMP:  return TIME_VALUE;
 	case F_DATE:       return "DATE";
 	case F_UUID:       return "UUID";
 	case F_ADDRESS:    return "IP";
@@ -161,6 +161,7 @@ static const char *value_name(enum field_type type)
 	case F_PEM:        return "FILE";
 	case F_HOSTNAME_LIST: return "HOST,...";
 	case F_PORT_LIST:  return "PORT,...";
+	case F_OBJECT_ID:  return "ID";
 	case F_TEXT:
 	case F_JSON:
 	case F_NONE:
@@ -218,15 +219,16 @@ static void add_filters(struct maker *m, const struct resource *resource, bool e
 			struct option *o = add(m, f->name, value_name(f->type), f->about, TO_QUERY);
 			o->parameter = f->name;
 			o->field = f;
+			o->bare = f->flags & F_ANY ? "*" : NULL;
 		}
 	}
 	if (searchable && !exporting)
 		add_query(m, "search", "TEXT", "Only what contains this text");
 	if (dated) {
-		add_query(m, "updated_since", "TIME", "Only what changed since, RFC 3339");
+		add_query(m, "updated_since", TIME_VALUE, "Only what changed since: 1h, yesterday, 2026-06-01 or RFC 3339");
 	} else {
-		add_query(m, "since", "TIME", "Only what happened at or after this time, RFC 3339");
-		add_query(m, "until", "TIME", "Only what happened before this time");
+		add_query(m, "since", TIME_VALUE, "Only what happened at or after this time: 1h, yesterday, 2026-06-01 or RFC 3339");
+		add_query(m, "until", TIME_VALUE, "Only what happened before this time");
 	}
 	if (exporting) {
 		add(m, "output", "FILE", "Write to this file, which is there when all is in it; default: stdout", TO_COMMAND);
@@ -240,7 +242,6 @@ static void add_filters(struct maker *m, const struct resource *resource, bool e
 	add_query(m, "per_page", "N", "Rows of a page, 1 to 100; default 20");
 	add_query(m, "cursor", "CURSOR", "Go on where an earlier list ended");
 	add(m, "all", NULL, "Every page, one after the other", TO_COMMAND);
-	add(m, "columns", "FIELD,...", "Show these columns; default: the most useful ones that fit", TO_COMMAND);
 }
 
 size_t route_options(const struct resource *resource, const struct route *route, struct option table[OPTION_MAX + 1])
@@ -265,6 +266,11 @@ size_t route_options(const struct resource *resource, const struct route *route,
 		add_query(&m, "cascade", NULL, "Delete what depends on it as well");
 	if (route->method != M_GET)
 		add_query(&m, "dry_run", NULL, "Check everything, change nothing");
+	if (route->does != DO_EXPORT && route->does != DO_DELETE && !route->type) {
+		add(&m, "columns", "FIELD,...", route->does == DO_LIST
+		    ? "Show these columns; default: all, or on a terminal the most useful ones that fit" : "Show these fields; default: all", TO_COMMAND);
+		add(&m, "value-only", NULL, "Values alone, without names: of --columns, else the new secret, the value or the id", TO_COMMAND);
+	}
 	if (route->method != M_GET || (route->does == DO_GET && strcmp(resource->name, "jobs") == 0))
 		add(&m, "wait", NULL, "Wait for the end of the job that does it", TO_COMMAND);
 	memset(&table[m.n], 0, sizeof table[m.n]);

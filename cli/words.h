@@ -7,6 +7,7 @@
 #include "option.h"
 
 #define WORDS_MAX 128
+#define TIME_VALUE "TIME" /* how the value of an option is called that when.h reads */
 
 /* All resources of this program, by name. */
 const struct resource *const *resources(size_t *count);

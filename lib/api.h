@@ -19,7 +19,7 @@ enum field_type {
 	F_NONE = 0,
 	F_INT,       /* 64 bit; bounds min..max when max > 0 */
 	F_BOOL,
-	F_TEXT,      /* UTF-8 without control characters; bytes min..max (max 0: 200) */
+	F_TEXT,      /* UTF-8 without control characters; characters min..max (max 0: 200) */
 	F_ENUM,      /* one of .choices, space-separated */
 	F_NAME,      /* 1 to 50 of A-Z a-z 0-9 - _ */
 	F_SLUG,      /* 1 to 50 of a-z 0-9 - _, starting with a letter */
@@ -33,6 +33,7 @@ enum field_type {
 	F_TIMESTAMP, /* RFC 3339 */
 	F_DATE,      /* input only: YYYY-MM-DD */
 	F_UUID,
+	F_OBJECT_ID, /* output only: an object's id, of whatever resource, as a number where it is one, else as a text */
 	F_ADDRESS,   /* IPv4 or IPv6 */
 	F_CIDR_LIST, /* list of blocks, at most max (0: 100) */
 	F_SCOPE_LIST,/* list of scopes, normalised to resource:verb, at most max (0: 200) */
@@ -56,8 +57,10 @@ enum field_flag {
 	F_ADMIN     = 1 << 8,  /* only an administrator may give it */
 	F_WRITEONLY = 1 << 9,  /* input without a column in the view */
 	F_LOCAL     = 1 << 10, /* may be given at creation by the operator's CLI only (imports) */
-	F_CLAIM     = 1 << 12, /* a host name that the account gets for itself: reserved ones only an administrator may give */
-	F_MAYBE_NULL = 1 << 11 /* an object may show null, though null cannot be given */
+	F_CLAIM     = 1 << 12, /* a host name that the account gets for itself: reserved ones and public suffixes are not a tenant's to have */
+	F_MAYBE_NULL = 1 << 11, /* an object may show null, though null cannot be given */
+	F_ANY        = 1 << 13, /* its filter takes "*" for any value but null; the command's option may go without a value then */
+	F_EXAMPLE    = 1 << 14  /* stands in the command's example of creation though it may be left out by others */
 };
 
 struct field {
@@ -71,12 +74,23 @@ struct field {
 	const char *example;       /* JSON text for the API description, or NULL */
 };
 
+/* Who holds what was done to an object (sql/functions/12_holds.sql): a tenant neither takes it back nor deletes the object. */
+#define HELD_BY(what) \
+	{ "held_by", F_ENUM, F_FILTER | F_MAYBE_NULL, \
+	  "administrator: one " what "; only an administrator lifts that, or deletes the object. null: nobody holds it", \
+	  .choices = "administrator" }
+
+/* What holds data is deleted only with its name said (sql/functions/13_loss.sql). */
+#define CONFIRM(one, name, like) \
+	{ "confirm", F_TEXT, F_INPUT, "The " name " of the " one ", as a proof that the loss of what it holds is meant; " \
+	  "with dry_run=true the answer lists all that would go", .max = 320, .example = "\"" like "\"" }
+
 enum method { M_NONE = 0, M_GET, M_HEAD, M_POST, M_PUT, M_PATCH, M_DELETE, M_OPTIONS, M_OTHER };
 enum role { ROLE_NONE = 0, VIEWER, CUSTOMER, ADMIN };
 enum bucket { RATE_NONE = 0, RATE_CALL, RATE_ACTION };
 
-/* The scope of a route that answers without a token. */
-#define SCOPE_OPEN "-"
+/* The scope of a route that takes none: every valid token may call it. */
+#define SCOPE_NONE "-"
 
 enum verb {
 	DO_NOTHING = 0,
@@ -95,18 +109,19 @@ enum verb {
 enum route_flag {
 	R_OWN       = 1 << 0,  /* about the caller itself: needs no account */
 	R_NO_WILD   = 1 << 1,  /* only an administrator's "*" implies its scope, no "resource:*" */
-	R_OPEN_TOO  = 1 << 2,  /* answers without a token as well (a short form), see .open */
+	R_OPEN_TOO  = 1 << 2,  /* answers without a token as well, and with any: a document, or a short form */
 	R_CREATES   = 1 << 3,  /* an action that answers 201 */
 	R_SHOW_ONCE = 1 << 4,  /* the answer holds a secret: Cache-Control: no-store, not kept for replays */
 	R_JOB       = 1 << 5,  /* answers 202 with the job that it asked for */
-	R_LISTED    = 1 << 6   /* answers the addresses of the setting metrics_addresses without a token, too, by the schema's open() */
+	R_LISTED    = 1 << 6,  /* answers the addresses of the setting metrics_addresses without a token, too, by the schema's open() */
+	R_GRANTS    = 1 << 7   /* gives or takes away what others may: not with a key that was superseded by a rotation */
 };
 
 struct route {
 	enum method method;
 	const char *path;          /* below the resource: "", "/{id}", "/{id}/suspend", "/revoke"; ".json": below /api/ only */
 	const char *operation_id;  /* "createDomain" */
-	const char *scope;         /* "domains:write" or SCOPE_OPEN */
+	const char *scope;         /* "domains:write" or SCOPE_NONE */
 	enum role role;            /* the least role */
 	enum bucket bucket;
 	const char *audit;         /* "domain.create" */
@@ -114,14 +129,16 @@ struct route {
 	const char *call;          /* function in the resource's schema; NULL for DO_LIST, DO_GET and with `document` */
 	const char *summary;       /* imperative, one line */
 	unsigned flags;
-	const struct field *input; /* body of an action; NULL: none (CREATE, REPLACE and PATCH use the resource's fields). EXPORT: parameters */
+	const struct field *input; /* body of an action; NULL: none (CREATE, REPLACE and PATCH use the resource's fields). EXPORT, document: parameters */
 	/* Last word on a checked body of an admitted request, before SQL sees it: 0, or -1 after request_fail(). May be NULL. */
 	int (*prepare)(struct request *, struct json_object *body);
+	const char *adds;          /* the members that prepare adds to the body, space-separated; the database takes no others */
 	/* Last word on the document that SQL made for CALL or READ: adds what only C knows. 0, or -1: no answer without it. May be NULL. */
 	int (*tell)(struct request *, struct json_object *document);
 	const struct field *output;/* what CALL or READ answers with; NULL: READ the resource's fields, CALL any object. EXPORT: a line */
 	const char *once;          /* R_SHOW_ONCE: the member that holds the secret */
-	const char *(*document)(void); /* READ: what it answers, made by the program and constant while it runs */
+	/* READ: what it answers, made by the program by the parameters `input` and constant while it runs; NULL: out of memory. */
+	const char *(*document)(const struct request *);
 	const char *type;          /* the document is answered bare, as this media type; one of SQL's is then a JSON string, its text */
 };
 
@@ -152,6 +169,7 @@ struct resource {
 	/* What this program knows and the database does not: handed to the schema's learn(jsonb, boolean) by each new connection
 	 * (false), and by `postern migrate`, whose list is the whole one (true). May be NULL. */
 	struct json_object *(*knows)(const struct config *);
+	const char *shows;         /* where its lists leave out rows by the token's other scopes: which they hold, told where none is; or NULL */
 	const char *scope_too;     /* a further scope that its SQL asks administrators for, or NULL */
 };
 
@@ -166,6 +184,8 @@ extern const struct resource *const __stop_postern_resources[];
  * request_fail: code is an enum error_code; field NULL for the whole body. Texts are copied. Returns -1.
  */
 int request_fail(struct request *, int code, const char *field, const char *message);
+/* What is the matter with `field` is told of `as`: its value was given under that name, a string that stays. */
+void request_given_as(struct request *, const char *field, const char *as);
 /* Show `value` once in the answer's object as `name`; wiped afterwards; never logged, audited or kept. */
 int request_show_once(struct request *, const char *name, const char *value);
 /* The {id} of its path, as it was sent; or NULL. */

@@ -5,24 +5,27 @@
 
 #include "gate_private.h"
 #include "http.h"
+#include "json.h"
 
 static const struct db_stmt stmt_record = {
-	"record", "SELECT gate.record($1::text, $2::bytea, $3::text::inet, $4::text::uuid, $5::bigint, $6::text, $7::text, $8::text, "
-	          "$9::text, $10::int, $11::text, $12::bigint, $13::text)", 13, 1
+	"record", "SELECT gate.record($1::text, $2::bytea, $3::bigint, $4::int, $5::text, $6::bigint)", 6, 1
 };
 static const struct db_stmt stmt_keep = {
-	"keep", "SELECT gate.keep($1::text, $2::bytea, $3::bytea, $4::bytea, $5::int, $6::text, $7::text)", 7, 1
+	"keep", "SELECT gate.keep($1::text, $2::bytea, $3::bytea, $4::int, $5::text, $6::text)", 6, 1
 };
 
 /* If-Match as a list of versions; NULL when absent or "*" (any: the object must exist, which it must anyway). */
 static struct db_value versions(struct request *r)
 {
-	const char *items[16];
+	static const char *const none[] = { "" };
+	const char **items;
 	size_t n = 0;
 
 	if (!r->if_match || strcmp(r->if_match, "*") == 0)
 		return db_text_array(r->arena, NULL, 0);
-	for (const char *at = r->if_match; *at && n < 16;) {
+	if (!(items = arena_array(r->arena, strlen(r->if_match) / 2 + 1, sizeof *items))) /* each takes two bytes at least */
+		return db_text_array(r->arena, none, 1); /* which matches nothing */
+	for (const char *at = r->if_match; *at;) {
 		size_t len;
 
 		at += strspn(at, " \t,");
@@ -128,16 +131,12 @@ static void abandon(struct gate *gate)
 
 void gate_write(struct gate *gate, struct request *r, int status, struct verdict *v)
 {
-	const struct route *route = r->route;
 	struct arena *a = r->arena;
 	bool keeps = r->idempotency_key && !r->query.dry_run;
 	PGresult *result = NULL;
 	struct db_value values[] = {
-		db_text(r->key_id), gate_digests(r), db_text(*r->address ? r->address : NULL), db_bool(a, r->insecure && r->config->require_https), db_text(route->scope),
-		db_bool(a, route->flags & R_NO_WILD), db_int4(a, route->role), db_bool(a, r->admin_path), db_bool(a, route->flags & R_OWN),
-		db_text(route->call), db_text(r->id), db_text(body_text(r)), versions(r), db_bool(a, r->query.dry_run), db_int4(a, status),
-		db_text_array(a, r->secrets, r->secret_count), db_text(r->request_id), db_text(r->method_name), db_text(r->uri),
-		db_text(route->audit), db_text(r->user_agent), db_int8(a, request_elapsed_us(r)),
+		db_text(r->key_id), gate_digests(r), db_int8(a, r->caller.ticket), db_text(r->id), db_text(body_text(r)), versions(r),
+		db_bool(a, r->query.dry_run), db_bool(a, r->wait_s > 0), db_text_array(a, r->secrets, r->secret_count), db_int8(a, request_elapsed_us(r)),
 		keeps ? key_digest(r) : (struct db_value){ NULL, 0 }, keeps ? fingerprint(r) : (struct db_value){ NULL, 0 }
 	};
 
@@ -164,19 +163,35 @@ void gate_write(struct gate *gate, struct request *r, int status, struct verdict
 	v->kept_body = db_get_text(result, 0, 6);
 }
 
-bool gate_outcome(struct gate *gate, struct request *r, struct verdict *v)
+/* Did the job end well? By its document. */
+static bool is_done(const char *doc)
 {
-	struct db_value values[] = { db_text(r->key_id), gate_digests(r), db_text(v->id), db_text(v->job) };
+	const char *why;
+	size_t at;
+	struct json_object *job = doc ? json_parse(doc, strlen(doc), &why, &at) : NULL, *status = NULL;
+	bool done = json_object_object_get_ex(job, "status", &status) && strcmp(json_object_get_string(status), "succeeded") == 0;
+
+	json_object_put(job);
+	return done;
+}
+
+bool gate_outcome(struct gate *gate, struct request *r, struct verdict *v, bool last)
+{
+	struct db_value values[] = {
+		db_text(r->key_id), gate_digests(r), db_int8(r->arena, r->caller.ticket), db_bool(r->arena, last)
+	};
 	struct verdict now = *v;
 	struct db_error error;
 	PGresult *result = NULL;
 	enum db_status done;
+	bool ended;
 
 	if (!gate_take_write(gate))
 		return false;
 	done = run_write(gate, r, &gate->outcome, values, &result, &error, false);
 	pthread_mutex_unlock(&gate->write_lock);
-	if (done != DB_OK || PQntuples(result) != 1 || PQgetisnull(result, 0, 0) || !*PQgetvalue(result, 0, 0) ||
+	ended = done == DB_OK && PQntuples(result) == 1 && !PQgetisnull(result, 0, 0) && *PQgetvalue(result, 0, 0);
+	if (done != DB_OK || PQntuples(result) != 1 || !(ended || last) ||
 	    !rows_read(result, 0, 1, &now.rows) || arena_defer(r->arena, put_result, result) != 0) {
 		PQclear(result);
 		return false;
@@ -185,7 +200,11 @@ bool gate_outcome(struct gate *gate, struct request *r, struct verdict *v)
 		v->rows = now.rows;
 	if (v->status == 202)
 		v->doc = db_get_text(result, 0, 2);
-	return true;
+	if (v->status == 202 && ended && is_done(v->doc)) {
+		v->status = 200;
+		v->rows.count = 0; /* the job is the answer */
+	}
+	return ended;
 }
 
 enum db_status gate_keep(struct gate *gate, struct request *r, const struct reply *kept)
@@ -196,7 +215,7 @@ enum db_status gate_keep(struct gate *gate, struct request *r, const struct repl
 
 	if (kept) {
 		struct db_value values[] = {
-			db_text(r->key_id), gate_digests(r), key_digest(r), fingerprint(r), db_int4(r->arena, kept->status),
+			db_text(r->key_id), gate_digests(r), key_digest(r), db_int4(r->arena, kept->status),
 			db_text(kept->head.data ? kept->head.data : ""), db_text(kept->body.data ? kept->body.data : "")
 		};
 
@@ -219,10 +238,7 @@ enum db_status gate_record(struct gate *gate, struct request *r, int status, con
 	PGresult *result = NULL;
 	enum db_status done;
 	struct db_value values[] = {
-		db_text(r->key_id), gate_digests(r), db_text(*r->address ? r->address : NULL), db_text(r->request_id),
-		db_int8(a, r->caller.account_id), db_text(r->route->audit), db_text(r->id ? http_scrub(a, r->id, strlen(r->id)) : NULL),
-		db_text(r->method_name), db_text(r->uri), db_int4(a, status), db_text(reason), db_int8(a, request_elapsed_us(r)),
-		db_text(r->user_agent)
+		db_text(r->key_id), gate_digests(r), db_int8(a, r->caller.ticket), db_int4(a, status), db_text(reason), db_int8(a, request_elapsed_us(r))
 	};
 
 	if (!gate_take_write(gate))

@@ -23,7 +23,7 @@
 #define FILE_BYTES_MAX ((size_t)64 << 10)
 #define TEXT_BYTES_MAX 1024
 
-enum type { DSN, PATH, PREFIX, ROLE, SWITCH, NUMBER, FORMAT, CHOICE, COMMAND, NAMES, LISTEN, WEB, EMAIL, SERVICES, BLOCKS };
+enum type { DSN, PATH, PREFIX, ROLE, SWITCH, NUMBER, FORMAT, CHOICE, COMMAND, NAMES, LISTEN, WEB, EMAIL, SERVICES, BLOCKS, UNIX, SERVER };
 
 struct setting {
 	const char *name;
@@ -41,6 +41,8 @@ struct setting {
 #define LIVE(member) offsetof(struct config, member), CHANGES
 #define FIXED(member, why) offsetof(struct config, member), why
 #define OF_THE_TRAIL "how the audit trail is sealed and kept is not for those to say whom it watches"
+#define OF_WHERE "it sends posternd, which runs as root, to an address of the setter's choice"
+#define OF_NAMES "whose a name is, is decided by it"
 #define OF_WHAT_STANDS "what stands on this machine was made by it"
 static const struct setting settings[] = {
 	{ "dsn", DSN, "", 0, 0, "dbname=postern",
@@ -78,7 +80,7 @@ static const struct setting settings[] = {
 	{ "body_max_bytes", NUMBER, "bytes", 1024, 16777216, "1048576",
 	  "Largest request body", FIXED(body_max_bytes, "the web server's own limit goes with it") },
 	{ "export_max", NUMBER, "", 1, 16, "2",
-	  "Exports that a binary writes at once; each holds a thread and a connection to PostgreSQL", LIVE(export_max) },
+	  "Exports that a binary writes at once for tenants, one for each account, and for administrators as many again", LIVE(export_max) },
 	{ "unknown_token_limit", NUMBER, "requests per minute", 1, 100000, "20",
 	  "Well-formed but unknown tokens taken from one client address", LIVE(unknown_token_limit) },
 	{ "log_format", FORMAT, "", 0, 0, "text",
@@ -87,6 +89,21 @@ static const struct setting settings[] = {
 	  "What posternd keeps on disk: locks of running jobs, its key", AT(worker_dir) },
 	{ "worker_jobs", NUMBER, "", 1, 64, "4",
 	  "Jobs that posternd runs at once", LIVE(worker_jobs) },
+	{ "heavy_jobs", NUMBER, "", 0, 63, "0",
+	  "Of these, heavy ones (backups, restores, cron jobs run by hand, usage); one place stays for others where there are two; "
+	  "0: half of worker_jobs", LIVE(heavy_jobs) },
+	{ "account_jobs", NUMBER, "", 1, 64, "2",
+	  "Of these, jobs of one account; at most one of them is heavy", LIVE(account_jobs) },
+	{ "job_idle_s", NUMBER, "seconds", 5, 86400, "600",
+	  "End a job that has neither said anything nor used CPU time for", LIVE(job_idle_s) },
+	{ "tenant_memory_mb", NUMBER, "MiB", 0, 16777216, "1024",
+	  "Memory of the programs that jobs of one account run as its Unix user; 0: no limit", LIVE(tenant_memory_mb) },
+	{ "tenant_processes", NUMBER, "", 0, 1000000, "200",
+	  "Processes and threads of these programs; 0: no limit", LIVE(tenant_processes) },
+	{ "tenant_cpu_percent", NUMBER, "percent", 0, 100000, "100",
+	  "CPU time of these programs, of one CPU; 0: no limit", LIVE(tenant_cpu_percent) },
+	{ "tenant_io_weight", NUMBER, "", 1, 1000, "50",
+	  "Share of these programs where disks are busy; others have 100", LIVE(tenant_io_weight) },
 	{ "audit_seal_s", NUMBER, "seconds", 1, 3600, "10",
 	  "Seal new rows of the audit trail every", FIXED(audit_seal_s, OF_THE_TRAIL) },
 	{ "audit_checkpoint_s", NUMBER, "seconds", 1, 86400, "60",
@@ -109,12 +126,41 @@ static const struct setting settings[] = {
 	  "Folder of the administrator's plugins, each a folder with plugin.json and actions/", AT(plugins_dir) },
 	{ "reserved_names", NAMES, "", 0, 0, "",
 	  "Host names that no tenant may claim, such as the panel's own; this machine's name is one of them", LIVE(reserved_names) },
+	{ "public_suffix_list", PATH, "", 0, 0, "/usr/share/publicsuffix/public_suffix_list.dafsa",
+	  "The list of public suffixes (publicsuffix.org), as text or compiled: names on it are nobody's", AT(public_suffix_list) },
+	{ "domain_proof", CHOICE, "required off", 0, 0, "required",
+	  "Whether a tenant's domain must be shown to be theirs before mail is taken and a website is served for it; off: their word is enough",
+	  FIXED(domain_proof, OF_NAMES) },
+	{ "machine_addresses", BLOCKS, "", 0, 0, "",
+	  "Addresses of this machine, to which a tenant's domain may lead as a proof; left out: those of its network interfaces, without "
+	  "loopback and link-local ones", FIXED(machine_addresses, OF_NAMES) },
+	{ "dns_server", SERVER, "", 0, 0, "",
+	  "Who is asked where a domain leads; left out: the system's resolvers", FIXED(dns_server, OF_NAMES) },
 	{ "unix_users", CHOICE, "adopt create none", 0, 0, "adopt",
-	  "An account's Unix user: adopt (it must exist), create (useradd), none (a folder only, which belongs to posternd)", FIXED(unix_users, OF_WHAT_STANDS) },
+	  "An account's Unix user: create (useradd makes it), adopt (none is made: each account takes one that exists, where an administrator "
+	  "asks for that), none (a folder only, which belongs to posternd)", FIXED(unix_users, OF_WHAT_STANDS) },
+	{ "privileged_groups", UNIX, "", 0, 0, "root sudo wheel adm admin staff docker podman lxd incus incus-admin shadow disk kmem kvm libvirt* "
+	  "systemd-* tty dialout input crontab mail postgres mysql redis ssl-cert ssh backup operator www-data nginx apache postern*",
+	  "Groups that give rights on the machine: none of their members is adopted as an account's user, nor runs cron jobs; "
+	  "the web server's is one of them",
+	  FIXED(privileged_groups, "whom Postern takes for harmless is not for the API to say") },
 	{ "home_dir", PATH, "", 0, 0, "/home",
-	  "Folder that new accounts' homes are in", AT(home_dir) },
+	  "Folder that accounts' homes are in: <home_dir>/<username>/home of a user that Postern makes, <home_dir>/<username> else", AT(home_dir) },
+	{ "web_user", UNIX, "", 0, 0, "www-data",
+	  "Unix user as whom nginx and Apache serve: the one user beside its owner who may enter an account's home",
+	  FIXED(web_user, OF_WHAT_STANDS) },
 	{ "mail_dir", PATH, "", 0, 0, "/var/vmail",
 	  "Folder that mail is kept in, as Dovecot's sql.conf.ext says", AT(mail_dir) },
+	{ "mailbox_kick", COMMAND, "", 0, 0, "",
+	  "Ends the sessions of a mailbox of an account that is suspended or removed: a program that is called with the address, such as "
+	  "/usr/bin/doveadm kick; left out: they last until their clients leave", AT(mailbox_kick) },
+	{ "mail_host", NAMES, "", 0, 0, "",
+	  "Host name by which people's programs reach their mailboxes (IMAP) and send mail (SMTP), as mailboxes show it; left out: this "
+	  "machine's name. `postern migrate` takes a change over", AT(mail_host) },
+	{ "imap_port", NUMBER, "", 1, 65535, "993",
+	  "Port of IMAP there", AT(imap_port) },
+	{ "smtp_port", NUMBER, "", 1, 65535, "587",
+	  "Port there that takes mail from those who log in", AT(smtp_port) },
 	{ "cron_dir", PATH, "", 0, 0, "/var/spool/cron/crontabs",
 	  "Folder of users' crontabs, as Debian's cron has it", AT(cron_dir) },
 	{ "cron_results_dir", PATH, "", 0, 0, "/var/spool/postern",
@@ -122,9 +168,17 @@ static const struct setting settings[] = {
 	{ "databases_postgresql_dsn", DSN, "", 0, 0, "",
 	  "How posternd reaches the PostgreSQL server of accounts' databases, with its user, who needs CREATEDB and CREATEROLE (a "
 	  "password belongs into its passfile); left out: no such databases", AT(databases_postgresql_dsn) },
+	{ "database_transaction_max_s", NUMBER, "seconds", 0, 86400, "900",
+	  "End the session of an account's user in PostgreSQL whose transaction has written and is open for this long (such a one holds "
+	  "up vacuum of the whole server); 0: never", LIVE(database_transaction_max_s) },
 	{ "mariadb_command", COMMAND, "", 0, 0, "",
 	  "The client with which posternd administers the MariaDB server of accounts' databases, such as /usr/bin/mariadb "
 	  "--defaults-file=/etc/postern/mariadb.cnf; left out: no such databases", AT(mariadb_command) },
+	{ "database_host", NAMES, "", 0, 0, "",
+	  "Host name by which accounts' programs reach their databases, as databases show it; left out: the host of "
+	  "databases_postgresql_dsn where it names one, else localhost. `postern migrate` takes a change over", AT(database_host) },
+	{ "mariadb_port", NUMBER, "", 1, 65535, "3306",
+	  "Port of MariaDB there; PostgreSQL's is that of databases_postgresql_dsn, else 5432", AT(mariadb_port) },
 	{ "domain_websites", SWITCH, "", 0, 0, "on",
 	  "Create a website with each domain that does not say website: false", LIVE(domain_websites) },
 	{ "default_web_server", CHOICE, "nginx apache", 0, 0, "nginx",
@@ -135,6 +189,8 @@ static const struct setting settings[] = {
 	  "Checks nginx's configuration", AT(nginx_test) },
 	{ "nginx_reload", COMMAND, "", 0, 0, "/usr/sbin/nginx -s reload",
 	  "Has nginx read its configuration again", AT(nginx_reload) },
+	{ "nginx_dump", COMMAND, "", 0, 0, "/usr/sbin/nginx -T",
+	  "Shows nginx's whole configuration: names that it serves already are not a tenant's to claim", AT(nginx_dump) },
 	{ "nginx_listen", LISTEN, "", 0, 0, "*:80 [::]:80",
 	  "Where nginx serves virtual hosts over plain HTTP", FIXED(nginx_listen, OF_WHAT_STANDS) },
 	{ "nginx_listen_tls", LISTEN, "", 0, 0, "*:443 [::]:443",
@@ -145,10 +201,22 @@ static const struct setting settings[] = {
 	  "Checks Apache's configuration", AT(apache_test) },
 	{ "apache_reload", COMMAND, "", 0, 0, "/usr/sbin/apache2ctl graceful",
 	  "Has Apache read its configuration again", AT(apache_reload) },
+	{ "apache_dump", COMMAND, "", 0, 0, "/usr/sbin/apache2ctl -S",
+	  "Shows Apache's virtual hosts: names that it serves already are not a tenant's to claim", AT(apache_dump) },
+	{ "postconf_command", COMMAND, "", 0, 0, "/usr/sbin/postconf",
+	  "Shows Postfix's settings: domains that it takes mail for already are not a tenant's to claim", AT(postconf_command) },
+	{ "postmap_command", COMMAND, "", 0, 0, "/usr/sbin/postmap",
+	  "Looks these domains up where Postfix has them in a table", AT(postmap_command) },
 	{ "apache_listen", LISTEN, "", 0, 0, "*:80",
 	  "Where Apache serves virtual hosts over plain HTTP", FIXED(apache_listen, OF_WHAT_STANDS) },
 	{ "apache_listen_tls", LISTEN, "", 0, 0, "*:443",
 	  "Where Apache serves virtual hosts over TLS", FIXED(apache_listen_tls, OF_WHAT_STANDS) },
+	{ "php_dir", PATH, "", 0, 0, "/etc/php",
+	  "Folder of PHP's configurations, <version>/fpm below it, in which pools are looked for", AT(php_dir) },
+	{ "app_sockets_dir", PATH, "", 0, 0, "/var/lib/postern-apps",
+	  "Folder of the sockets of accounts' applications: <app_sockets_dir>/<username>/s/<name> for proxy_target unix:<name>", AT(app_sockets_dir) },
+	{ "web_reload_pause_ms", NUMBER, "milliseconds", 0, 60000, "1000",
+	  "Between two reloads of a web server; one reload does for all websites that were changed meanwhile", LIVE(web_reload_pause_ms) },
 	{ "php_socket", PATH, "", 0, 0, "/run/php/php%v-fpm-%u.sock",
 	  "PHP-FPM's socket for an account; %v is the version of PHP, %u the Unix user", AT(php_socket) },
 	{ "acme_webroot", PATH, "", 0, 0, "/var/www/postern-acme",
@@ -156,7 +224,7 @@ static const struct setting settings[] = {
 	{ "ssl_dir", PATH, "", 0, 0, "/etc/postern/ssl",
 	  "Folder of certificates: <domain>/fullchain.pem and <domain>/privkey.pem", AT(ssl_dir) },
 	{ "acme_directory", WEB, "", 0, 0, "https://acme-v02.api.letsencrypt.org/directory",
-	  "Certificate authority: the address of its ACME directory", LIVE(acme_directory) },
+	  "Certificate authority: the address of its ACME directory", FIXED(acme_directory, OF_WHERE) },
 	{ "acme_email", EMAIL, "", 0, 0, "",
 	  "Where the certificate authority reaches the administrator; left out: it is given none", LIVE(acme_email) },
 	{ "acme_command", COMMAND, "", 0, 0, "/usr/bin/uacme",
@@ -182,6 +250,11 @@ static const struct setting settings[] = {
 	  AT(backup_password_file) },
 	{ "backup_keep_last", NUMBER, "", 1, 1000, "7",
 	  "Backups of each kind that are kept of an account that does not say otherwise", LIVE(backup_keep_last) },
+	{ "backup_keep_deleted_days", NUMBER, "days", 0, 36500, "90",
+	  "Keep the backups of a deleted account for; 0: until somebody deletes them", LIVE(backup_keep_deleted_days) },
+	{ "backup_ballast_mb", NUMBER, "MiB", 0, 65536, "64",
+	  "A file of this size lies in the repository, and goes where a full disk keeps a backup from being deleted, so that it can be; 0: none",
+	  AT(backup_ballast_mb) },
 	{ "backup_every_h", NUMBER, "hours", 0, 8760, "0",
 	  "Make a full backup of every account this often; 0: only when asked to", LIVE(backup_every_h) },
 	{ "services", SERVICES, "", 0, 0, "",
@@ -256,7 +329,7 @@ static void *member(const struct config *c, const struct setting *s)
 static bool is_text(enum type type)
 {
 	return type == DSN || type == PATH || type == PREFIX || type == ROLE || type == CHOICE || type == COMMAND || type == NAMES || type == LISTEN ||
-	       type == WEB || type == EMAIL || type == SERVICES || type == BLOCKS;
+	       type == WEB || type == EMAIL || type == SERVICES || type == BLOCKS || type == UNIX || type == SERVER;
 }
 
 static bool complain(const struct source *from, const char *name, const char *remedy)
@@ -284,7 +357,10 @@ static void describe(const struct setting *s, char *out, size_t size)
 	case LISTEN: snprintf(out, size, "addresses with ports, separated by spaces, such as *:80 [::]:80"); break;
 	case WEB:    snprintf(out, size, "an address that begins with https://"); break;
 	case EMAIL:  snprintf(out, size, "an e-mail address"); break;
-	case SERVICES: snprintf(out, size, "names of letters, digits and @ . _ -, each perhaps with : and an absolute path, separated by spaces"); break;
+	case SERVICES: snprintf(out, size, "at most %d names of letters, digits and @ . _ -, each perhaps with : and an absolute path, separated by spaces",
+	                            CONFIG_SERVICES_MAX); break;
+	case UNIX:   snprintf(out, size, "names of Unix users or groups, separated by spaces; * stands for any text"); break;
+	case SERVER: snprintf(out, size, "an IPv4 address with a port, such as 127.0.0.1:53"); break;
 	case BLOCKS: snprintf(out, size, "addresses or blocks of addresses (CIDR), separated by spaces"); break;
 	case NUMBER:
 		snprintf(out, size, "a whole number%s%s from %ld to %ld", *s->unit ? " of " : "", s->unit, s->min, s->max);
@@ -335,13 +411,20 @@ static bool are_names(const char *text)
 	return strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789.- ") == strlen(text);
 }
 
+static bool are_unix_names(const char *text)
+{
+	return *text && strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-* ") == strlen(text);
+}
+
 /* Each begins with a letter, so that it is neither a number nor an option. */
 static bool are_services(const char *text)
 {
+	int count = 0;
+
 	for (const char *at = text; *at; at += strspn(at, " ")) {
 		size_t len = strcspn(at, " "), name = strcspn(at, ": ");
 
-		if (!isalpha((unsigned char)*at) || name > 64 || (name < len && at[name + 1] != '/') ||
+		if (++count > CONFIG_SERVICES_MAX || !isalpha((unsigned char)*at) || name > 64 || (name < len && at[name + 1] != '/') ||
 		    strspn(at, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@._-") < name)
 			return false;
 		at += len;
@@ -363,6 +446,20 @@ static bool are_blocks(const char *text)
 		at += len;
 	}
 	return true;
+}
+
+static bool is_server(const char *text)
+{
+	char address[ADDRESS_TEXT_MAX], canonical[ADDRESS_TEXT_MAX];
+	const char *colon = strrchr(text, ':');
+	size_t len = colon ? (size_t)(colon - text) : 0;
+	long port = colon && isdigit((unsigned char)colon[1]) && strlen(colon) <= 6 ? strtol(colon + 1, NULL, 10) : 0;
+
+	if (!len || len >= sizeof address || strchr(text, ':') != colon || colon[1 + strspn(colon + 1, "0123456789")] || port < 1 || port > 65535)
+		return false;
+	memcpy(address, text, len);
+	address[len] = '\0';
+	return address_parse(address, canonical);
 }
 
 static bool is_switch(const char *text, bool *on)
@@ -401,6 +498,8 @@ static bool keep(struct config *c, const struct setting *s, const char *value, c
 	case NAMES: fits = are_names(value); break;
 	case SERVICES: fits = are_services(value); break;
 	case BLOCKS: fits = are_blocks(value); break;
+	case UNIX:   fits = are_unix_names(value); break;
+	case SERVER: fits = !*value || is_server(value); break;
 	case COMMAND: fits = (!*value && !*s->preset) || *value == '/'; break;
 	case LISTEN: fits = is_listen(value); break;
 	case WEB:    fits = !strncmp(value, "https://", 8) && value[8] && !strchr(value, ' '); break;
@@ -663,7 +762,8 @@ bool config_describe(size_t i, struct setting_text *s)
 {
 	static const char *const types[] = {
 		[DSN] = "text", [PATH] = "text", [PREFIX] = "text", [ROLE] = "text", [SWITCH] = "switch", [NUMBER] = "number", [FORMAT] = "choice",
-		[CHOICE] = "choice", [COMMAND] = "text", [NAMES] = "text", [LISTEN] = "text", [WEB] = "text", [EMAIL] = "text", [SERVICES] = "text", [BLOCKS] = "text"
+		[CHOICE] = "choice", [COMMAND] = "text", [NAMES] = "text", [LISTEN] = "text", [WEB] = "text", [EMAIL] = "text", [SERVICES] = "text", [BLOCKS] = "text", [UNIX] = "text",
+		[SERVER] = "text"
 	};
 	const struct setting *it = &settings[i];
 

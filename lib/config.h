@@ -13,7 +13,7 @@
 
 enum log_format { LOG_TEXT = 0, LOG_JSON };
 enum config_source { CONFIG_DEFAULT = 0, CONFIG_FILE, CONFIG_ENVIRONMENT, CONFIG_DATABASE };
-enum { CONFIG_SETTINGS_MAX = 128 };
+enum { CONFIG_SETTINGS_MAX = 128, CONFIG_SERVICES_MAX = 128 };
 
 struct config {
 	const char *path;        /* of the file that was read, or would be if there were one; borrowed */
@@ -40,6 +40,13 @@ struct config {
 	enum log_format log_format; /* text (default) or json */
 	char *worker_dir;        /* posternd's locks and key, default /var/lib/postern */
 	int worker_jobs;         /* run at once, 1..64, default 4 */
+	int heavy_jobs;          /* of these, 0..63, default 0: half of them */
+	int account_jobs;        /* of one account, 1..64, default 2 */
+	int job_idle_s;          /* 5..86400, default 600 */
+	int tenant_memory_mb;    /* of programs that run as a tenant, 0..16777216, default 1024; 0: no limit */
+	int tenant_processes;    /* 0..1000000, default 200 */
+	int tenant_cpu_percent;  /* 0..100000, default 100: one CPU */
+	int tenant_io_weight;    /* 1..1000, default 50 */
 	int audit_seal_s, audit_checkpoint_s; /* seal and sign the trail every, default 10 and 60 */
 	int audit_months;        /* keep sealed months, default 0: for ever */
 	char *audit_public_key;  /* default /etc/postern/audit.pub */
@@ -49,21 +56,37 @@ struct config {
 	char *local_actions_dir; /* goes before it, default /etc/postern/actions */
 	char *plugins_dir;       /* default /etc/postern/plugins */
 	char *reserved_names;    /* no tenant's, separated by spaces, default "" */
+	char *public_suffix_list; /* path; see suffix.h */
+	char *domain_proof;      /* "required", "off" */
+	char *machine_addresses; /* blocks, separated by spaces; "": those of the interfaces */
+	char *dns_server;        /* "address:port"; "": the system's */
 	char *unix_users;        /* "adopt" (default), "create", "none" */
-	char *home_dir;          /* of new accounts, default /home */
+	char *privileged_groups; /* patterns, separated by spaces; their members are nobody's account */
+	char *home_dir;          /* of accounts, default /home */
+	char *web_user;          /* nginx and Apache serve as, default www-data */
 	char *mail_dir;          /* mailboxes' folders, default /var/vmail */
+	char *mailbox_kick;      /* command line, called with an address; "": none */
+	char *mail_host;         /* that people are told; "": this machine's name */
+	int imap_port, smtp_port; /* there, 1..65535, default 993 and 587 */
 	char *cron_dir;          /* users' crontabs, default /var/spool/cron/crontabs */
 	char *cron_results_dir;  /* default /var/spool/postern */
 	char *databases_postgresql_dsn; /* administrator's, of accounts' databases; "": none there */
+	int database_transaction_max_s; /* default 900; 0: they may stay open */
 	char *mariadb_command;   /* the same for MariaDB: a client that is logged in */
+	char *database_host;     /* that people are told; "": the DSN's, else localhost */
+	int mariadb_port;        /* there, 1..65535, default 3306 */
 	bool domain_websites;    /* a domain gets a website unless it says otherwise, default on */
 	char *default_web_server; /* "nginx" (default), "apache" */
 	char *nginx_sites_dir;   /* our virtual hosts, default /etc/nginx/postern-sites */
-	char *nginx_test, *nginx_reload; /* command lines */
+	char *nginx_test, *nginx_reload, *nginx_dump; /* command lines */
 	char *nginx_listen, *nginx_listen_tls; /* addresses with ports, default "*:80 [::]:80", "*:443 [::]:443" */
 	char *apache_sites_dir;  /* default /etc/apache2/postern-sites */
-	char *apache_test, *apache_reload;
+	char *apache_test, *apache_reload, *apache_dump;
+	char *postconf_command, *postmap_command;
 	char *apache_listen, *apache_listen_tls; /* default "*:80", "*:443" */
+	char *php_dir;           /* default /etc/php */
+	char *app_sockets_dir;   /* default /var/lib/postern-apps */
+	int web_reload_pause_ms; /* 0..60000, default 1000 */
 	char *php_socket;        /* of PHP-FPM; %v: version, %u: Unix user; default /run/php/php%v-fpm-%u.sock */
 	char *acme_webroot;      /* every virtual host shows its /.well-known/acme-challenge, default /var/www/postern-acme */
 	char *ssl_dir;           /* <domain>/fullchain.pem and privkey.pem, default /etc/postern/ssl */
@@ -82,6 +105,8 @@ struct config {
 	int backup_keep_last;    /* 1..1000, default 7 */
 	int usage_every_h;       /* 0..8760, default 24; 0: never */
 	char *usage_logs;        /* path with %d or %u, or "" */
+	int backup_keep_deleted_days; /* 0..36500, default 90; 0: until somebody deletes them */
+	int backup_ballast_mb;   /* 0..65536, default 64 */
 	int backup_every_h;      /* 0..8760, default 0: never */
 	char *services;          /* of this machine, "name" or "name:/pid/file", default "" */
 	char *service_manager;   /* "auto" (default), "systemd", "none" */

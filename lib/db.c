@@ -11,14 +11,29 @@
 #include "log.h"
 #include "timestamp.h"
 
+enum { STAGGER_MS = 1000, LOOK_MS = 1000 };
+
 #define EPOCH_2000_US (INT64_C(946684800) * 1000000) /* PostgreSQL's */
+
+/* What one connection finds out holds for all of this program's: when a server was last found to hang, since before
+ * which no connection is used again, and which host let one in last. */
+static _Atomic int64_t hung_ms;
+static _Atomic size_t good_host;
+
+struct host { char *name, *address, *port; }; /* each may be NULL */
 
 struct db {
 	const struct config *config;
+	bool direct;               /* by dsn_direct */
 	char *user;
 	PGconn *conn;
-	const char *prepared[DB_PREPARED_MAX];
-	size_t prepared_count;
+	PQconninfoOption *options; /* of the connection string, but for the hosts: */
+	struct host *hosts;
+	size_t host_count, host;   /* the one that is in use, or the first to be asked */
+	unsigned opened;
+	int64_t opened_ms;
+	struct prepared { const char *name; uint64_t sql; } *prepared; /* on this connection; it grows */
+	size_t prepared_count, prepared_room;
 	int64_t used_us;
 	bool in_transaction;       /* a lost connection must not be replaced half-way */
 	bool (*check)(struct db *, void *);
@@ -39,11 +54,28 @@ struct db *db_new(const struct config *config, const char *program)
 	return db;
 }
 
+struct db *db_new_direct(const struct config *config, const char *program)
+{
+	struct db *db = db_new(config, program);
+
+	if (db)
+		db->direct = true;
+	return db;
+}
+
 void db_free(struct db *db)
 {
 	if (!db)
 		return;
 	db_close(db);
+	for (size_t i = 0; i < db->host_count; i++) {
+		free(db->hosts[i].name);
+		free(db->hosts[i].address);
+		free(db->hosts[i].port);
+	}
+	free(db->hosts);
+	PQconninfoFree(db->options);
+	free(db->prepared);
 	free(db->user);
 	free(db);
 }
@@ -53,6 +85,27 @@ void db_close(struct db *db)
 	PQfinish(db->conn);
 	db->conn = NULL;
 	db->prepared_count = 0;
+}
+
+PGconn *db_connection(struct db *db)
+{
+	return db->conn;
+}
+
+unsigned db_opened(const struct db *db)
+{
+	return db->opened;
+}
+
+bool db_fits(struct db *db, void *unused)
+{
+	static const struct db_stmt fits = { NULL, "SELECT gate.compatible_from()", 0, 1 };
+	struct arena *arena = arena_new();
+	bool good = arena && db_ran(db, &fits, NULL, NULL, arena);
+
+	(void)unused;
+	arena_free(arena);
+	return good;
 }
 
 bool db_close_idle(struct db *db, int64_t now_us)
@@ -97,36 +150,267 @@ static bool wait_socket(PGconn *conn, short events, int64_t deadline_ms)
 	}
 }
 
+/* ---- hosts ---- */
+
+/* Part `n` of a list with commas, as libpq reads them; of a list of one, that one where `spread`. NULL: empty, or out
+ * of memory. */
+static char *part_of(const char *list, size_t n, bool spread)
+{
+	const char *at = list ? list : "";
+
+	if (spread && !strchr(at, ','))
+		n = 0;
+	for (; n && *at; n--)
+		at += strcspn(at, ","), at += *at == ',';
+	return !n && strcspn(at, ",") ? strndup(at, strcspn(at, ",")) : NULL;
+}
+
+static size_t parts_in(const char *list)
+{
+	size_t n = list && *list;
+
+	for (const char *at = list ? list : ""; (at = strchr(at, ',')); at++)
+		n++;
+	return n;
+}
+
+/* Read the connection string, once: libpq's own time limit for each of several hosts holds for its blocking calls only,
+ * so each host gets a connection attempt of its own. */
+static bool read_hosts(struct db *db)
+{
+	char *why = NULL;
+	const char *name = NULL, *address = NULL, *port = NULL;
+	size_t n;
+
+	if (db->hosts)
+		return true;
+	PQconninfoFree(db->options);
+	if (!(db->options = PQconninfoParse(db->direct ? db->config->dsn_direct : db->config->dsn, &why))) {
+		log_event("error", "database_unreachable", "message", why ? why : "out of memory", NULL);
+		PQfreemem(why);
+		return false;
+	}
+	for (PQconninfoOption *o = db->options; o->keyword; o++) {
+		const char **list = strcmp(o->keyword, "host") == 0       ? &name
+		                    : strcmp(o->keyword, "hostaddr") == 0 ? &address
+		                    : strcmp(o->keyword, "port") == 0     ? &port
+		                                                          : NULL;
+		if (list)
+			*list = o->val;
+	}
+	n = parts_in(address) ? parts_in(address) : parts_in(name) ? parts_in(name) : 1;
+	if (!(db->hosts = calloc(n, sizeof *db->hosts)))
+		return false;
+	db->host_count = n;
+	db->host = good_host % n;
+	for (size_t i = 0; i < n; i++)
+		db->hosts[i] = (struct host){
+			part_of(name, i, false), part_of(address, i, false), part_of(port, i, true)
+		};
+	return true;
+}
+
+static const char *host_name(const struct host *h)
+{
+	return h->name ? h->name : h->address ? h->address : "the default host";
+}
+
+/* Begin to connect to one host. `user` is ours to choose: a binary logs in as its own role, whatever the connection
+ * string says. */
+static PGconn *begin_connect(const struct db *db, const struct host *host)
+{
+	enum { KEYS_MAX = 80 };
+	const char *keys[KEYS_MAX], *values[KEYS_MAX];
+	size_t n = 0;
+	const struct { const char *key, *value; } ours[] = {
+		{ "host", host->name }, { "hostaddr", host->address }, { "port", host->port }, { "user", db->user },
+		{ "application_name", db->user }, { "client_encoding", "UTF8" }
+	};
+
+	for (const PQconninfoOption *o = db->options; o->keyword && n < KEYS_MAX - sizeof ours / sizeof *ours - 1; o++)
+		if (o->val && strcmp(o->keyword, "host") != 0 && strcmp(o->keyword, "hostaddr") != 0 &&
+		    strcmp(o->keyword, "port") != 0) {
+			keys[n] = o->keyword;
+			values[n++] = o->val;
+		}
+	for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
+		if (ours[i].value) { /* of two equal keys the later one holds */
+			keys[n] = ours[i].key;
+			values[n++] = ours[i].value;
+		}
+	keys[n] = NULL;
+	values[n] = NULL;
+	return PQconnectStartParams(keys, values, 0);
+}
+
+struct attempt {
+	PGconn *conn;                    /* NULL: not begun yet, or it failed */
+	PostgresPollingStatusType state;
+	int64_t at_ms;                   /* when it began, or failed; 0: not yet */
+};
+
+static void attempt_begin(struct db *db, struct attempt *t, const struct host *host, int64_t now)
+{
+	t->conn = begin_connect(db, host);
+	t->state = PGRES_POLLING_WRITING;
+	t->at_ms = now;
+}
+
+/* It failed, or is no longer wanted: what it said of it is kept. */
+static void attempt_end(struct attempt *t, const struct host *host, int64_t now, struct buf *said)
+{
+	if (said && host)
+		buf_printf(said, "%s%s: %s", said->len ? "; " : "", host_name(host),
+		           t->conn ? PQerrorMessage(t->conn) : "out of memory");
+	PQfinish(t->conn);
+	t->conn = NULL;
+	t->at_ms = now;
+}
+
+/*
+ * Ask the hosts one after the other, beginning with the one that was good last: the next one when this one refuses, or
+ * when it has not answered for a second; this one goes on meanwhile. While any may still answer, those that refused are
+ * asked again each second: a standby may become the primary. NULL when all have refused, or time ran out.
+ */
+static PGconn *connect_any(struct db *db, struct attempt *tries, struct pollfd *fds, int64_t deadline, struct buf *said)
+{
+	size_t n = db->host_count, first = db->host;
+
+	for (;;) {
+		int64_t now = monotonic_ms(), wake = deadline;
+		size_t open = 0, begun = 0;
+
+		for (size_t k = 0; k < n; k++) {
+			struct attempt *t = &tries[k];
+			const struct host *host = &db->hosts[(first + k) % n];
+
+			if (!t->at_ms && (k == 0 || (tries[k - 1].at_ms &&
+			                             (!tries[k - 1].conn || now - tries[k - 1].at_ms >= STAGGER_MS))))
+				attempt_begin(db, t, host, now);
+			if (t->at_ms && (!t->conn || PQstatus(t->conn) == CONNECTION_BAD) &&
+			    t->state != PGRES_POLLING_FAILED) {
+				t->state = PGRES_POLLING_FAILED;
+				attempt_end(t, host, now, said);
+			}
+			begun += t->at_ms != 0;
+			open += t->conn != NULL;
+		}
+		if (now >= deadline || (!open && begun == n))
+			return NULL;
+		for (size_t k = 0; k < n; k++) {
+			struct attempt *t = &tries[k];
+
+			if (t->at_ms && !t->conn && now - t->at_ms >= STAGGER_MS)
+				attempt_begin(db, t, &db->hosts[(first + k) % n], now);
+			if (t->at_ms && !t->conn && t->at_ms + STAGGER_MS < wake)
+				wake = t->at_ms + STAGGER_MS;
+			if (!t->at_ms)
+				wake = tries[k - 1].at_ms && tries[k - 1].at_ms + STAGGER_MS < wake
+				               ? tries[k - 1].at_ms + STAGGER_MS
+				               : wake;
+			fds[k] = (struct pollfd){ .fd = t->conn ? PQsocket(t->conn) : -1,
+			                          .events = t->state == PGRES_POLLING_READING ? POLLIN : POLLOUT };
+		}
+		if (begun == n || open)
+			poll(fds, (nfds_t)n, wake > now ? (int)(wake - now) : 0);
+		now = monotonic_ms();
+		for (size_t k = 0; k < n; k++) {
+			struct attempt *t = &tries[k];
+
+			if (!t->conn || fds[k].fd < 0 || !fds[k].revents)
+				continue;
+			t->state = PQconnectPoll(t->conn);
+			if (t->state == PGRES_POLLING_OK) {
+				PGconn *good = t->conn;
+
+				t->conn = NULL;
+				good_host = db->host = (first + k) % n;
+				return good;
+			}
+			if (t->state == PGRES_POLLING_FAILED)
+				attempt_end(t, &db->hosts[(first + k) % n], now, said);
+		}
+	}
+}
+
 static bool db_connect(struct db *db)
 {
-	/* Later entries win, and `user` is ours to choose: a binary logs in as its own role, whatever the dsn says. */
-	const char *keys[] = { "dbname", "user", "application_name", "client_encoding", "connect_timeout", NULL };
-	const char *values[] = { db->config->dsn, db->user, db->user, "UTF8", NULL, NULL };
-	char seconds[12];
 	int64_t deadline = monotonic_ms() + db->config->db_timeout_ms;
-	PostgresPollingStatusType state = PGRES_POLLING_WRITING;
+	struct attempt *tries;
+	struct pollfd *fds;
+	struct buf said;
 
-	snprintf(seconds, sizeof seconds, "%d", db->config->db_timeout_ms / 1000 + 2);
-	values[4] = seconds;
 	db_close(db);
-	db->conn = PQconnectStartParams(keys, values, 1);
-	if (!db->conn || PQstatus(db->conn) == CONNECTION_BAD)
-		goto failed;
-	while (state != PGRES_POLLING_OK) {
-		if (state == PGRES_POLLING_FAILED ||
-		    !wait_socket(db->conn, state == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline))
-			goto failed;
-		state = PQconnectPoll(db->conn);
-	}
+	if (!read_hosts(db))
+		return false;
+	tries = calloc(db->host_count, sizeof *tries);
+	fds = calloc(db->host_count, sizeof *fds);
+	buf_init(&said, 2000);
+	if (tries && fds)
+		db->conn = connect_any(db, tries, fds, deadline, &said);
+	for (size_t k = 0; tries && k < db->host_count; k++)
+		PQfinish(tries[k].conn);
+	free(tries);
+	free(fds);
+	if (!db->conn)
+		log_event("error", "database_unreachable", "message",
+		          said.len && !buf_failed(&said) ? said.data : "no answer within db_timeout_ms", NULL);
+	buf_free(&said);
+	if (!db->conn)
+		return false;
+	PQsetnonblocking(db->conn, 1); /* a server that hangs takes nothing off us, either */
+	db->opened++;
+	db->opened_ms = monotonic_ms();
 	if (db->check && !db->check(db, db->check_arg)) {
 		db_close(db);
 		return false;
 	}
 	return true;
-failed:
-	log_event("error", "database_unreachable", "message", db->conn ? PQerrorMessage(db->conn) : "out of memory", NULL);
+}
+
+/* Does the host that we are connected to answer anybody? One whose server hangs takes connections (the kernel does),
+ * and says nothing. */
+static bool host_answers(const struct db *db)
+{
+	int64_t deadline = monotonic_ms() + LOOK_MS;
+	PostgresPollingStatusType state = PGRES_POLLING_WRITING;
+	PGconn *conn = begin_connect(db, &db->hosts[db->host]);
+	bool answers = false;
+
+	while (conn && !answers && PQstatus(conn) != CONNECTION_BAD && state != PGRES_POLLING_FAILED &&
+	       wait_socket(conn, state == PGRES_POLLING_READING ? POLLIN : POLLOUT, deadline)) {
+		answers = state == PGRES_POLLING_READING; /* whatever it says */
+		if (!answers)
+			state = PQconnectPoll(conn);
+	}
+	PQfinish(conn);
+	return answers;
+}
+
+/* Wait for an answer. Where there are other hosts, one that takes long is looked after: whether its host still answers.
+ */
+static bool wait_answer(struct db *db, short events, int64_t deadline)
+{
+	for (;;) {
+		int64_t look = monotonic_ms() + LOOK_MS;
+
+		if (wait_socket(db->conn, events, db->host_count > 1 && look < deadline ? look : deadline))
+			return true;
+		if (PQsocket(db->conn) < 0 || monotonic_ms() >= deadline)
+			return false;
+		if (db->host_count > 1 && !host_answers(db)) {
+			hung_ms = monotonic_ms();
+			return false;
+		}
+	}
+}
+
+/* Close it; the other hosts are asked first. */
+static void leave(struct db *db)
+{
 	db_close(db);
-	return false;
+	if (db->host_count)
+		db->host = (db->host + 1) % db->host_count;
 }
 
 /*
@@ -143,6 +427,8 @@ static bool db_ready(struct db *db)
 			db_close(db);
 		else if (PQstatus(db->conn) != CONNECTION_OK)
 			db_close(db);
+		else if (db->opened_ms < hung_ms && !db->in_transaction)
+			leave(db);
 	}
 	return db->conn || (!db->in_transaction && db_connect(db));
 }
@@ -160,12 +446,12 @@ static PGresult *collect(struct db *db)
 			goto failed;
 		if (flushed == 0)
 			break;
-		if (!wait_socket(db->conn, POLLIN | POLLOUT, deadline) || !PQconsumeInput(db->conn))
+		if (!wait_answer(db, POLLIN | POLLOUT, deadline) || !PQconsumeInput(db->conn))
 			goto failed;
 	}
 	for (;;) {
 		while (PQisBusy(db->conn))
-			if (!wait_socket(db->conn, POLLIN, deadline) || !PQconsumeInput(db->conn))
+			if (!wait_answer(db, POLLIN, deadline) || !PQconsumeInput(db->conn))
 				goto failed;
 		if (!(next = PQgetResult(db->conn)))
 			break;
@@ -179,18 +465,46 @@ failed:
 	return NULL;
 }
 
-static bool is_prepared(const struct db *db, const char *name)
+static const struct prepared *prepared_as(const struct db *db, const char *name)
 {
 	for (size_t i = 0; i < db->prepared_count; i++)
-		if (strcmp(db->prepared[i], name) == 0)
-			return true;
-	return false;
+		if (strcmp(db->prepared[i].name, name) == 0)
+			return &db->prepared[i];
+	return NULL;
+}
+
+/* FNV-1a: tells statements of one program apart. */
+static uint64_t digest_of(const char *text)
+{
+	uint64_t digest = UINT64_C(14695981039346656037);
+
+	for (; *text; text++)
+		digest = (digest ^ (unsigned char)*text) * UINT64_C(1099511628211);
+	return digest;
+}
+
+/* Room to remember one more, before it is prepared: one that is forgotten would be prepared again, which PostgreSQL refuses
+ * (42P05). */
+static bool room_for_prepared(struct db *db)
+{
+	size_t room = db->prepared_room ? 2 * db->prepared_room : 32;
+	struct prepared *grown;
+
+	if (db->prepared_count < db->prepared_room)
+		return true;
+	if (!(grown = realloc(db->prepared, room * sizeof *grown)))
+		return false;
+	db->prepared = grown;
+	db->prepared_room = room;
+	return true;
 }
 
 static enum db_status gone(struct db *db)
 {
-	log_event("error", "database_lost", "message", db->conn ? PQerrorMessage(db->conn) : NULL, NULL);
-	db_close(db);
+	const char *why = db->conn ? PQerrorMessage(db->conn) : NULL;
+
+	log_event("error", "database_lost", "message", why && *why ? why : "no answer", NULL);
+	leave(db);
 	return DB_GONE;
 }
 
@@ -226,25 +540,38 @@ enum db_status db_run(struct db *db, const struct db_stmt *stmt, const struct db
 	const char *data[DB_PARAMS_MAX];
 	int lengths[DB_PARAMS_MAX], formats[DB_PARAMS_MAX];
 	bool prepare = db->config->prepare && stmt->name;
+	const struct prepared *same;
 	PGresult *result;
 
 	*out = NULL;
 	*error = (struct db_error){ .message = "", .detail = "" };
-	if (stmt->params > DB_PARAMS_MAX || !db_ready(db))
+	if (stmt->params > DB_PARAMS_MAX) {
+		error->message = "the statement has more parameters than this program can send";
+		return DB_ERROR;
+	}
+	if (!db_ready(db))
 		return DB_GONE;
 	for (int i = 0; i < stmt->params; i++) {
 		data[i] = values[i].data;
 		lengths[i] = values[i].len;
 		formats[i] = 1;
 	}
-	if (prepare && !is_prepared(db, stmt->name)) {
+	same = prepare ? prepared_as(db, stmt->name) : NULL;
+	if (same && same->sql != digest_of(stmt->sql)) {
+		error->message = "two statements of this program have one name";
+		return DB_ERROR;
+	}
+	if (prepare && !same) {
+		if (!room_for_prepared(db)) {
+			log_event("error", "out_of_memory", "statement", stmt->name, NULL);
+			return gone(db);
+		}
 		if (!PQsendPrepare(db->conn, stmt->name, stmt->sql, stmt->params, NULL) || !(result = collect(db)))
 			return gone(db);
 		if (PQresultStatus(result) != PGRES_COMMAND_OK)
 			return refuse(db, result, arena, error);
 		PQclear(result);
-		if (db->prepared_count < DB_PREPARED_MAX)
-			db->prepared[db->prepared_count++] = stmt->name;
+		db->prepared[db->prepared_count++] = (struct prepared){ stmt->name, digest_of(stmt->sql) };
 	}
 	if (!(prepare
 	          ? PQsendQueryPrepared(db->conn, stmt->name, stmt->params, data, lengths, formats, 1)
@@ -263,7 +590,7 @@ enum db_status db_run(struct db *db, const struct db_stmt *stmt, const struct db
 	return DB_OK;
 }
 
-static enum db_status run_command(struct db *db, const char *command)
+enum db_status db_command(struct db *db, const char *command)
 {
 	PGresult *result;
 	bool ok;
@@ -279,7 +606,7 @@ static enum db_status run_command(struct db *db, const char *command)
 
 enum db_status db_begin(struct db *db)
 {
-	enum db_status status = run_command(db, "BEGIN");
+	enum db_status status = db_command(db, "BEGIN");
 
 	db->in_transaction = status == DB_OK;
 	return status;
@@ -287,7 +614,7 @@ enum db_status db_begin(struct db *db)
 
 enum db_status db_end(struct db *db, bool commit)
 {
-	enum db_status status = run_command(db, commit ? "COMMIT" : "ROLLBACK");
+	enum db_status status = db_command(db, commit ? "COMMIT" : "ROLLBACK");
 
 	db->in_transaction = false;
 	return status;

@@ -1,6 +1,8 @@
 /*
  * db.h: libpq, wrapped once. A connection is opened on first use, checked before each use, opened again after any failure
- * and closed when idle. It serves one thread at a time; its owner holds a lock around it. Statements are constants of the
+ * and closed when idle. Of several hosts of the connection string (a primary and its standbys) it uses the first that
+ * lets it in, and leaves one that hangs within seconds; all of it takes db_timeout_ms at most. It serves one thread at
+ * a time; its owner holds a lock around it. Statements are constants of the
  * source; values travel out of line, in binary; results come in binary.
  */
 #ifndef POSTERN_DB_H
@@ -27,12 +29,11 @@ struct db_error {
 
 #define DB_PARAMS_MAX 32
 struct db_stmt {
-	const char *name;    /* static; of the prepared statement, at most DB_PREPARED_MAX a connection; NULL: not prepared */
+	const char *name;    /* static; of the prepared statement, no other SQL has it; NULL: not prepared */
 	const char *sql;
 	int params;
 	int columns;         /* the shape: results of another width are DB_ERROR */
 };
-#define DB_PREPARED_MAX 16
 
 struct db_value {
 	const void *data;    /* NULL: SQL null */
@@ -43,10 +44,14 @@ struct db;
 
 /* Connects as `<role_prefix><program>`. NULL when out of memory. The config must outlive it. */
 struct db *db_new(const struct config *, const char *program);
+/* The same by dsn_direct, around a pooler: for LISTEN. */
+struct db *db_new_direct(const struct config *, const char *program);
 void db_free(struct db *);
 
 /* Runs before a fresh connection is used, to see that the schema is the one this program knows. False closes it. */
 void db_on_connect(struct db *, bool (*check)(struct db *, void *), void *);
+/* Such a check: the database is one that we know, also after it was restored elsewhere (gate.compatible_from). */
+bool db_fits(struct db *, void *unused);
 
 /*
  * Run a statement with out-of-line binary values. On DB_OK *result is the caller's to PQclear. On DB_ERROR *error is
@@ -61,6 +66,11 @@ bool db_ran(struct db *, const struct db_stmt *, const struct db_value *values, 
 /* A transaction of several statements. When the connection is lost in between, all that follows is DB_GONE until db_end. */
 enum db_status db_begin(struct db *);
 enum db_status db_end(struct db *, bool commit);
+
+/* A statement without values or rows: "LISTEN …". */
+enum db_status db_command(struct db *, const char *sql);
+PGconn *db_connection(struct db *); /* that is open now, or NULL */
+unsigned db_opened(const struct db *); /* how many there have been: another number, another connection */
 
 /* Close it when it has not been used for the configured time. */
 bool db_close_idle(struct db *, int64_t now_us); /* true: it was closed now */

@@ -6,6 +6,7 @@
 
 #include "json.h"
 #include "log.h"
+#include "refusal.h"
 
 /* SQLSTATE or its class (two characters), first match wins. */
 static const struct { const char *state; enum error_code code; const char *message; } table[] = {
@@ -23,6 +24,23 @@ static void put_json(void *object)
 	json_object_put(object);
 }
 
+/* A fault is told under the name that was given. */
+static void name_as_given(struct request *r, struct failure *f)
+{
+	for (size_t i = 0; i < sizeof r->given_as / sizeof *r->given_as && r->given_as[i].field && r->given_as[i].as; i++) {
+		const char *field = r->given_as[i].field, *as = r->given_as[i].as;
+		size_t len = strlen(field);
+		struct json_object *text;
+
+		if (!json_object_object_get_ex(f->fields, field, &text))
+			continue;
+		json_object_object_add(f->fields, as, json_object_get(text));
+		json_object_object_del(f->fields, field);
+		if (strncmp(f->message, field, len) == 0 && f->message[len] == ':')
+			f->message = arena_printf(r->arena, "%s%s", as, f->message + len);
+	}
+}
+
 void db_failure(struct request *r, enum db_status status, const struct db_error *error)
 {
 	struct failure *f = &r->failure;
@@ -38,9 +56,12 @@ void db_failure(struct request *r, enum db_status status, const struct db_error 
 	if (strncmp(error->sqlstate, "PN", 2) == 0) {
 		f->code = error_from_status(atoi(error->sqlstate + 2));
 		f->message = error->message;
+		f->details = f->code == ERR_FORBIDDEN ? refusal_in_part : NULL;
 		f->fields = *error->detail ? json_parse(error->detail, strlen(error->detail), &why, &at) : NULL;
 		if (f->fields && arena_defer(r->arena, put_json, f->fields) != 0)
 			f->fields = NULL;
+		if (f->fields)
+			name_as_given(r, f);
 		return;
 	}
 	for (size_t i = 0; i < sizeof table / sizeof *table; i++)

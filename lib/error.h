@@ -30,6 +30,7 @@ struct error_info {
 	const char *title;   /* constant per code, for RFC 9457 and as default message */
 	const char *meaning; /* one sentence */
 	const char *remedy;  /* one sentence: what to do next */
+	const char *command_remedy; /* the same for who uses the command, to whom HTTP's words mean nothing */
 };
 
 const struct error_info *error_info(enum error_code); /* never NULL; out of range is ERR_INTERNAL */

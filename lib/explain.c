@@ -54,13 +54,10 @@ int explain_prepare(struct request *r, struct json_object *body)
 		json_object_object_add(body, "_ip", json_object_new_string(asked.address));
 	if (!asked.route)
 		return 0;
-	json_object_object_add(body, "_scope", json_object_new_string(asked.route->scope));
-	json_object_object_add(body, "_no_wild", json_object_new_boolean(asked.route->flags & R_NO_WILD));
-	json_object_object_add(body, "_rank", json_object_new_int((int)asked.route->role));
+	json_object_object_add(body, "_operation", json_object_new_string(asked.route->operation_id));
 	json_object_object_add(body, "_admin", json_object_new_boolean(asked.admin_path));
-	json_object_object_add(body, "_own", json_object_new_boolean(asked.route->flags & R_OWN));
-	json_object_object_add(body, "_heavy", json_object_new_boolean(asked.route->bucket == RATE_ACTION));
 	json_object_object_add(body, "_insecure", json_object_new_boolean(asked.insecure && asked.config->require_https));
+	json_object_object_add(body, "_open", json_object_new_boolean(resource_is_open(&asked)));
 	return 0;
 }
 
@@ -106,7 +103,7 @@ int explain_tell(struct request *r, struct json_object *document)
 		if (asked.allowed)
 			asked.failure.details = taken(&asked);
 	}
-	if (reason) {
+	if (reason && strcmp(reason, "open") != 0) {
 		asked.caller.held = joined(r->arena, json_object_object_get(document, "held"));
 		refusal_set(&asked, reason);
 		check = refusal_check(reason);
@@ -116,7 +113,7 @@ int explain_tell(struct request *r, struct json_object *document)
 	json_object_object_add(document, "status", json_object_new_int(info ? info->status : 200));
 	put(document, "code", info ? info->code : NULL);
 	put(document, "check", check);
-	put(document, "message", !info ? "the gate lets it in" : asked.failure.message ? asked.failure.message : info->title);
+	put(document, "message", !info ? (reason ? "it is not let in, and answered as one without a token is" : "the gate lets it in") : asked.failure.message ? asked.failure.message : info->title);
 	put(document, "details", info && !asked.failure.details ? info->remedy : asked.failure.details);
 	put(document, "method", asked.method_name);
 	put(document, "path", asked.uri);

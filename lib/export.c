@@ -24,18 +24,19 @@ struct place { char at[TIMESTAMP_TEXT_MAX], id[24], until[TIMESTAMP_TEXT_MAX]; }
 
 static enum db_status ask(const struct request *r, struct db *db, const char *args, struct arena *arena, PGresult **result)
 {
-	struct db_value values[3];
+	struct db_value values[4];
 	struct db_error error;
 	bool local = r->caller.local;
 	struct db_stmt stmt = {
-		.name = "export", .params = local ? 1 : 3, .columns = 3,
+		.name = "export", .params = local ? 1 : 4, .columns = 3,
 		.sql = arena_printf(arena, local ? "SELECT * FROM \"%s\".local_export($1::text::jsonb)"
-		                                 : "SELECT * FROM \"%s\".export($1::text, $2::bytea, $3::text::jsonb)", r->resource->name)
+		                                 : "SELECT * FROM \"%s\".export($1::text, $2::bytea, $3::bigint, $4::text::jsonb)", r->resource->name)
 	};
 
 	values[0] = db_text(r->key_id);
 	values[1] = db_bytes(r->digest, r->digest_len);
-	values[local ? 0 : 2] = db_text(args);
+	values[2] = db_int8(arena, r->caller.ticket);
+	values[local ? 0 : 3] = db_text(args);
 	return stmt.sql && args ? db_run(db, &stmt, values, result, arena, &error) : DB_ERROR;
 }
 

@@ -13,7 +13,7 @@
 #include "reading.h"
 #include "timestamp.h"
 
-enum { BATCH_MAX = 64, ARRAYS = 25, COLUMNS_ADMIT = 12, COLUMNS_WRITE = 8 };
+enum { BATCH_MAX = 64, ARRAYS = 20, COLUMNS_ADMIT = 13, COLUMNS_WRITE = 8 };
 
 /* One request in the turnstile, as the statement's arrays want it. */
 struct gate_entry {
@@ -21,18 +21,14 @@ struct gate_entry {
 	const char *key;
 	struct db_value digest;
 	const char *ip;
-	bool insecure;
-	const char *wanted;
-	bool no_wild;
-	int32_t rank;
-	bool admin, own, heavy;
-	const char *op, *id;
+	bool insecure, admin;
+	const char *operation, *op, *id;
 	int32_t limit;
 	const char *args, *match;
 	int32_t early;
 	const char *early_reason;
 	bool later;
-	const char *request_id, *object, *method, *path, *action, *agent;
+	const char *request_id, *object, *method, *path, *agent;
 	int64_t elapsed_us;
 	/* and the way back */
 	struct request *request;
@@ -40,6 +36,7 @@ struct gate_entry {
 	struct gate_entry *next;
 	sem_t turn;
 	bool done;                 /* else woken to lead */
+	bool heavy;
 };
 
 static const struct db_stmt stmt_held = { "held", "SELECT * FROM gate.settings_held($1::int)", 1, 2 };
@@ -135,17 +132,15 @@ struct gate *gate_new(const struct config *config, struct settings *settings, co
 	}
 	/* the name is a constant of the source: lower case, digits and "-" */
 	snprintf(gate->admit_sql, sizeof gate->admit_sql,
-	         "SELECT * FROM \"%s\".serve($1::text[], $2::bytea[], $3::text[], $4::bool[], $5::text[], $6::bool[], $7::int[], $8::bool[], "
-	         "$9::bool[], $10::bool[], $11::text[], $12::text[], $13::int[], $14::text[], $15::text[], $16::int[], $17::text[], "
-	         "$18::bool[], $19::text[], $20::text[], $21::text[], $22::text[], $23::text[], $24::text[], $25::bigint[], $26::int)", resource->name);
+	         "SELECT * FROM \"%s\".serve($1::text[], $2::bytea[], $3::text[], $4::bool[], $5::bool[], $6::text[], $7::text[], $8::text[], "
+	         "$9::int[], $10::text[], $11::text[], $12::int[], $13::text[], $14::bool[], $15::text[], $16::text[], $17::text[], "
+	         "$18::text[], $19::text[], $20::bigint[], $21::int)", resource->name);
 	gate->admit = (struct db_stmt){ "admit", gate->admit_sql, ARRAYS + 1, COLUMNS_ADMIT };
 	snprintf(gate->write_sql, sizeof gate->write_sql,
-	         "SELECT * FROM \"%s\".write($1::text, $2::bytea, $3::text::inet, $4::bool, $5::text, $6::bool, $7::int, $8::bool, $9::bool, "
-	         "$10::text, $11::text, $12::text::jsonb, $13::text[], $14::bool, $15::int, $16::text[], $17::text::uuid, $18::text, "
-	         "$19::text, $20::text, $21::text, $22::bigint, $23::bytea, $24::bytea)", resource->name);
-	gate->write = (struct db_stmt){ "write", gate->write_sql, 24, COLUMNS_WRITE };
-	snprintf(gate->outcome_sql, sizeof gate->outcome_sql, "SELECT * FROM \"%s\".outcome($1::text, $2::bytea, $3::text, $4::text::uuid)",
-	         resource->name);
+	         "SELECT * FROM \"%s\".write($1::text, $2::bytea, $3::bigint, $4::text, $5::text::jsonb, $6::text[], $7::bool, $8::bool, "
+	         "$9::text[], $10::bigint, $11::bytea, $12::bytea)", resource->name);
+	gate->write = (struct db_stmt){ "write", gate->write_sql, 12, COLUMNS_WRITE };
+	snprintf(gate->outcome_sql, sizeof gate->outcome_sql, "SELECT * FROM \"%s\".outcome($1::text, $2::bytea, $3::bigint, $4::bool)", resource->name);
 	gate->outcome = (struct db_stmt){ "outcome", gate->outcome_sql, 4, 3 };
 	snprintf(gate->open_sql, sizeof gate->open_sql, "SELECT \"%s\".open()::text", resource->name);
 	gate->open = (struct db_stmt){ "open", gate->open_sql, 0, 1 };
@@ -173,17 +168,14 @@ enum kind { K_TEXT, K_BYTES, K_BOOL, K_INT, K_LONG };
 static const struct { enum kind kind; size_t offset; } columns[] = {
 	{ K_TEXT, offsetof(struct gate_entry, key) },       { K_BYTES, offsetof(struct gate_entry, digest) },
 	{ K_TEXT, offsetof(struct gate_entry, ip) },        { K_BOOL, offsetof(struct gate_entry, insecure) },
-	{ K_TEXT, offsetof(struct gate_entry, wanted) },    { K_BOOL, offsetof(struct gate_entry, no_wild) },
-	{ K_INT, offsetof(struct gate_entry, rank) },       { K_BOOL, offsetof(struct gate_entry, admin) },
-	{ K_BOOL, offsetof(struct gate_entry, own) },       { K_BOOL, offsetof(struct gate_entry, heavy) },
+	{ K_BOOL, offsetof(struct gate_entry, admin) },     { K_TEXT, offsetof(struct gate_entry, operation) },
 	{ K_TEXT, offsetof(struct gate_entry, op) },        { K_TEXT, offsetof(struct gate_entry, id) },
 	{ K_INT, offsetof(struct gate_entry, limit) },      { K_TEXT, offsetof(struct gate_entry, args) },
 	{ K_TEXT, offsetof(struct gate_entry, match) },     { K_INT, offsetof(struct gate_entry, early) },
 	{ K_TEXT, offsetof(struct gate_entry, early_reason) }, { K_BOOL, offsetof(struct gate_entry, later) },
 	{ K_TEXT, offsetof(struct gate_entry, request_id) },{ K_TEXT, offsetof(struct gate_entry, object) },
 	{ K_TEXT, offsetof(struct gate_entry, method) },    { K_TEXT, offsetof(struct gate_entry, path) },
-	{ K_TEXT, offsetof(struct gate_entry, action) },    { K_TEXT, offsetof(struct gate_entry, agent) },
-	{ K_LONG, offsetof(struct gate_entry, elapsed_us) },
+	{ K_TEXT, offsetof(struct gate_entry, agent) },     { K_LONG, offsetof(struct gate_entry, elapsed_us) },
 };
 _Static_assert(sizeof columns / sizeof *columns == ARRAYS, "one array for each parameter of serve");
 
@@ -300,7 +292,9 @@ static void take_row(struct gate_entry *e, const PGresult *result, int row)
 	if (!rows_read(result, row, 10, &v->rows))
 		v->db = DB_ERROR;
 	v->doc = db_get_text(result, row, 11);
-	c->admitted = c->recognised && v->status != 401 && v->status != 403 && v->status != 429;
+	c->ticket = db_get_int8(result, row, 12, 0);
+	c->admitted = c->recognised && v->status != 401 && v->status != 403 && v->status != 429 &&
+	              !(v->reason && strcmp(v->reason, "open") == 0);
 }
 
 /* Hand a batch to PostgreSQL and its answers to the requests. The leader may use their arenas: their threads wait. */
@@ -329,7 +323,10 @@ static void run_batch(struct gate *gate, struct gate_entry **batch, size_t n)
 				break;
 		}
 	buf_free(&all);
-	if (status == DB_ERROR && n > 1) { /* one of them is at fault: the others must not suffer for it */
+	if (n > 1 && (status == DB_ERROR || (status == DB_OK && (size_t)PQntuples(result) != n))) {
+		/* one of them is at fault, and the others must not suffer for it; or a limit is reached, which exactly the surplus must feel */
+		if (status == DB_OK)
+			PQclear(result);
 		for (size_t i = 0; i < n; i++)
 			run_batch(gate, &batch[i], 1);
 		return;
@@ -444,17 +441,16 @@ void gate_admit(struct gate *gate, struct request *r, bool later, struct verdict
 	struct gate_entry e = {
 		.op = reading.op, .id = reading.id, .limit = reading.limit, .args = reading.args,
 		.key = r->key_id, .digest = gate_digests(r), .ip = *r->address ? r->address : NULL, .insecure = r->insecure && r->config->require_https,
-		.wanted = route->scope, .no_wild = route->flags & R_NO_WILD, .rank = route->role, .admin = r->admin_path,
-		.own = route->flags & R_OWN, .heavy = route->bucket == RATE_ACTION,
+		.admin = r->admin_path, .operation = route->operation_id, .heavy = route->bucket == RATE_ACTION,
 		.early = r->failure.set ? error_info(r->failure.code)->status : 0,
 		.early_reason = r->failure.set ? (r->failure.reason ? r->failure.reason : error_info(r->failure.code)->code) : NULL,
 		.later = later || !reads, .request_id = r->request_id,
 		.object = r->id ? http_scrub(r->arena, r->id, strlen(r->id)) : NULL, .method = r->method_name, .path = r->uri,
-		.action = route->audit, .agent = r->user_agent, .elapsed_us = request_elapsed_us(r), .request = r, .verdict = v
+		.agent = r->user_agent, .elapsed_us = request_elapsed_us(r), .request = r, .verdict = v
 	};
 
 	*v = (struct verdict){ .total = -1 };
-	e.match = route->does == DO_LIST ? r->position.bound : route->does == DO_GET && !later ? single_version(r) : NULL;
+	e.match = r->open ? "open" : route->does == DO_LIST ? r->position.bound : route->does == DO_GET && !later ? single_version(r) : NULL;
 	pass(gate, &e);
 }
 

@@ -23,7 +23,7 @@ struct verdict {
 	struct db_error error;
 	int status;                /* HTTP status so far: 200, or the refusal's */
 	const char *reason;        /* of a refusal; "unknown" for a token that is none of ours */
-	int64_t total;             /* -1: not counted */
+	int64_t total;             /* -1: not counted; of a feed's list: the number up to which it was looked at */
 	struct rows rows;
 	const char *doc;           /* JSON document, or NULL */
 	const char *id;            /* of the object that a write made or changed */
@@ -45,8 +45,9 @@ void gate_admit(struct gate *, struct request *r, bool later, struct verdict *);
 void gate_write(struct gate *, struct request *r, int status, struct verdict *);
 enum db_status gate_keep(struct gate *, struct request *r, const struct reply *kept);
 
-/* Has the job of that write ended? If so, the verdict's rows and document are as they are now. */
-bool gate_outcome(struct gate *, struct request *r, struct verdict *);
+/* Has the job of that write ended, for whoever has asked to wait (r->wait_s)? If so, or where this is the `last` time, the verdict's rows
+ * and document are as they are now; what a job has done well is no longer only accepted (202), but done (200). */
+bool gate_outcome(struct gate *, struct request *r, struct verdict *, bool last);
 
 /* The trail's row for what went wrong after admission, or was answered by what was read. */
 enum db_status gate_record(struct gate *, struct request *r, int status, const char *reason);

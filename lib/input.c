@@ -13,7 +13,9 @@
 #include "hostname.h"
 #include "json.h"
 #include "nearest.h"
+#include "suffix.h"
 #include "timestamp.h"
+#include "utf8.h"
 
 enum { PER_PAGE_DEFAULT = 20, PER_PAGE_MAX = 100, CANDIDATES_MAX = 96, FILTER_VALUES_MAX = 50, SEARCH_MAX = 200,
        IDEMPOTENCY_KEY_MAX = 255, PEM_BYTES_MAX = 64 << 10 };
@@ -144,12 +146,13 @@ static const char *check_text(struct arena *arena, const struct field *f, const 
 	const char *inner;
 
 	switch (f->type) {
-	case F_TEXT:
+	case F_TEXT: case F_OBJECT_ID:
 		for (const char *c = text; *c; c++)
 			if ((unsigned char)*c < 0x20 || *c == 0x7f)
 				return *why = "must not contain control characters", NULL;
+		len = utf8_length(text);
 		if (len > max || len < (size_t)f->min)
-			return *why = arena_printf(arena, "must have %lld to %zu bytes; it has %zu", f->min, max, len), NULL;
+			return *why = arena_printf(arena, "must have %lld to %zu characters; it has %zu", f->min, max, len), NULL;
 		return text;
 	case F_PEM:
 		if (len > PEM_BYTES_MAX || !strstr(text, "-----BEGIN ") || !is_in_lines(text))
@@ -321,24 +324,44 @@ static void unknown_field(struct request *r, const struct field *fields, const c
 	for (const struct field *f = fields; f && f->name && n < CANDIDATES_MAX; f++)
 		if (f->flags & flag)
 			candidates[n++] = f->name;
-	near = nearest(name, candidates, n);
+	near = intended(name, candidates, n);
 	if (near)
 		request_failf(r, ERR_VALIDATION, name, "is no field of this; did you mean \"%s\"?", near);
 	else
 		request_failf(r, ERR_VALIDATION, name, n ? "is no field of this; leave it out" : "nothing can be given here; leave it out");
 }
 
-/* A name of the installation itself, in the hands of a tenant, would take its place on the web server. */
+/* A name of the installation itself, in the hands of a tenant, would take its place on the web server; a public suffix would keep
+ * others from the names below it. */
+static void judge_name(struct request *r, const struct field *f, const char *name)
+{
+	const char *why = config_reserves(r->config, name) ? "is reserved for this installation; only an administrator may give it to an account" : NULL;
+
+	switch (suffix_of(r->config->public_suffix_list, name)) {
+	case SUFFIX_NONE:
+		break;
+	case SUFFIX_REGISTRY:
+		if (!r->caller.local)
+			request_failf(r, ERR_VALIDATION, f->name, "%s is a public suffix, under which names are registered; give a name below it", name);
+		break;
+	case SUFFIX_PRIVATE:
+		why = "is a public suffix, below which others have their names; give a name below it, or have an administrator give it to the account";
+		break;
+	case SUFFIX_UNKNOWN:
+		why = "cannot be judged, as the list of public suffixes cannot be read (setting public_suffix_list); only an administrator may give it";
+	}
+	if (why) {
+		r->admin_field = f->name;
+		r->admin_why = why;
+	}
+}
 static void judge_claim(struct request *r, const struct field *f, struct json_object *value)
 {
 	bool list = json_object_is_type(value, json_type_array);
 	size_t n = list ? json_object_array_length(value) : 1;
 
 	for (size_t i = 0; i < n; i++)
-		if (config_reserves(r->config, json_object_get_string(list ? json_object_array_get_idx(value, i) : value))) {
-			r->admin_field = f->name;
-			r->admin_why = "is reserved for this installation; only an administrator may give it to an account";
-		}
+		judge_name(r, f, json_object_get_string(list ? json_object_array_get_idx(value, i) : value));
 }
 
 static void check_object(struct request *r, struct json_object *given)
@@ -356,10 +379,13 @@ static void check_object(struct request *r, struct json_object *given)
 			continue;
 		}
 		if (!(f->flags & flag)) {
-			request_failf(r, ERR_VALIDATION, name, f->flags & F_CREATE ? "is fixed at creation; leave it out"
-			                                                           : "is read-only; leave it out");
+			request_failf(r, ERR_VALIDATION, name, "%s", f->flags & F_CREATE ? "is fixed at creation; leave it out"
+			              : f->flags & F_LOCAL && r->route->does == DO_CREATE ? "is given with the operator's command at the machine only; leave it out"
+			              : "is read-only; leave it out");
 			continue;
 		}
+		if (strcmp(f->name, name) != 0)
+			request_given_as(r, f->name, name);
 		if (json_object_object_get_ex(r->body, f->name, NULL)) {
 			request_failf(r, ERR_VALIDATION, name, "is given twice, as %s and %s; give one", f->name, f->spelling);
 			continue;
@@ -465,6 +491,12 @@ void input_body(struct request *r)
 	judge_idempotency_key(r);
 	if (r->failure.set)
 		return;
+	if (r->body_len && r->content_encoding && strcasecmp(r->content_encoding, "identity") != 0) {
+		request_failf(r, ERR_UNSUPPORTED_MEDIA_TYPE, NULL, "the body is sent as it is: no Content-Encoding is read");
+		r->failure.details = "Send the body uncompressed, without Content-Encoding.";
+		r->encoded = true;
+		return;
+	}
 	if (r->body_len && !is_json_type(r->content_type)) {
 		request_failf(r, ERR_UNSUPPORTED_MEDIA_TYPE, NULL, "send the body as Content-Type: application/json");
 		return;
@@ -527,11 +559,11 @@ static bool parse_bool(const char *text, bool *out)
 	return *out || strcmp(text, "false") == 0 || strcmp(text, "0") == 0;
 }
 
-/* `status=active,suspended`: a list of checked values. */
+/* `status=active,suspended`, or `status=active&status=suspended`: a list of checked values. */
 static void add_filter(struct request *r, const struct field *f, char *value)
 {
 	struct query *q = &r->query;
-	struct json_object *list = json_object_new_array();
+	struct json_object *list = NULL;
 	const char *why = NULL;
 	char *rest = value, *one;
 
@@ -540,8 +572,9 @@ static void add_filter(struct request *r, const struct field *f, char *value)
 		if (!q->filter || arena_defer(r->arena, put_json, q->filter) != 0)
 			q->filter = NULL;
 	}
-	if (!list || !q->filter) {
-		json_object_put(list);
+	if (q->filter && !json_object_object_get_ex(q->filter, f->name, &list) && (list = json_object_new_array()))
+		json_object_object_add(q->filter, f->name, list);
+	if (!list) {
 		request_failf(r, ERR_INTERNAL, NULL, "out of memory");
 		return;
 	}
@@ -559,16 +592,12 @@ static void add_filter(struct request *r, const struct field *f, char *value)
 		else if (f->type == F_BOOL)
 			text = yes ? "true" : "false";
 		else if (f->type != F_INT)
-			text = f->type == F_TEXT ? one : check_text(r->arena, f, one, &why);
+			text = f->type == F_TEXT || f->type == F_OBJECT_ID ? one : check_text(r->arena, f, one, &why);
 		if (!why && text)
 			json_object_array_add(list, json_object_new_string(text));
 	}
-	if (why) {
-		json_object_put(list);
-		request_failf(r, ERR_BAD_REQUEST, f->name, "%s", why);
-		return;
-	}
-	json_object_object_add(q->filter, f->name, list);
+	if (why)
+		request_failf(r, ERR_BAD_REQUEST, f->name, "%s; several values are written with commas", why);
 }
 
 /* `confirm=shop`: a DELETE's input, which is checked as a body is. Texts and switches are all that any has. An export's is checked here. */
@@ -647,7 +676,7 @@ static bool filters(const struct request *r)
 /* Input that comes as parameters. */
 static bool has_input(const struct request *r)
 {
-	return r->route->input && (r->route->does == DO_DELETE || r->route->does == DO_EXPORT);
+	return r->route->input && (r->route->does == DO_DELETE || r->route->method == M_GET);
 }
 
 static void unknown_parameter(struct request *r, const char *name)
@@ -663,7 +692,12 @@ static void unknown_parameter(struct request *r, const char *name)
 			candidates[n++] = f->name;
 	for (const struct field *f = r->route->input; f && f->name && n < CANDIDATES_MAX && has_input(r); f++)
 		candidates[n++] = f->name;
-	near = nearest(name, candidates, n);
+	for (size_t i = 0; i < n && strlen(name) > 2; i++) /* "status[]", as some libraries write lists */
+		if (strncmp(name, candidates[i], strlen(candidates[i])) == 0 && name[strlen(candidates[i])] == '[') {
+			request_failf(r, ERR_BAD_REQUEST, name, "is no parameter of this; write \"%s\", and several values with commas", candidates[i]);
+			return;
+		}
+	near = intended(name, candidates, n);
 	if (near)
 		request_failf(r, ERR_BAD_REQUEST, name, "is no parameter of this; did you mean \"%s\"?", near);
 	else
@@ -709,8 +743,8 @@ static void read_parameter(struct request *r, const char *name, char *value, boo
 	case P_SEARCH:
 		if (!*with_flag(r, F_SEARCH))
 			request_failf(r, ERR_BAD_REQUEST, name, "nothing can be searched here; use a filter");
-		else if (!*value || strlen(value) > SEARCH_MAX)
-			request_failf(r, ERR_BAD_REQUEST, name, "must have 1 to %d bytes", SEARCH_MAX);
+		else if (!*value || utf8_length(value) > SEARCH_MAX)
+			request_failf(r, ERR_BAD_REQUEST, name, "must have 1 to %d characters", SEARCH_MAX);
 		else
 			q->search = value;
 		return;
@@ -739,6 +773,17 @@ static void read_parameter(struct request *r, const char *name, char *value, boo
 	}
 }
 
+/* Does it filter, and nothing else? Then it may come several times. */
+static bool is_filter(const struct request *r, const char *name)
+{
+	const struct field *f = find_field(r->resource->fields, name);
+
+	for (size_t i = 0; i < PARAMETERS; i++)
+		if (strcmp(parameters[i].name, name) == 0 && takes(r, i))
+			return false;
+	return filters(r) && f && f->flags & F_FILTER;
+}
+
 void input_query(struct request *r)
 {
 	struct query *q = &r->query;
@@ -749,6 +794,8 @@ void input_query(struct request *r)
 	q->per_page = PER_PAGE_DEFAULT;
 	q->page = 1;
 	q->sort = default_sort(r);
+	if (r->malformed)
+		request_failf(r, ERR_BAD_REQUEST, NULL, "%s holds bytes that are not UTF-8; encode them", r->malformed);
 	for (const char *at = r->query_text; at && *at;) {
 		size_t len = strcspn(at, "&");
 		const char *equals = memchr(at, '=', len);
@@ -766,12 +813,13 @@ void input_query(struct request *r)
 		}
 		for (size_t i = 0; i < seen_count; i++)
 			twice |= strcmp(seen[i], name) == 0;
+		twice = twice && !is_filter(r, name);
 		if (twice || seen_count == sizeof seen / sizeof *seen) {
 			request_failf(r, ERR_BAD_REQUEST, name, twice ? "is given twice; give it once" : "there are too many parameters");
 			continue;
 		}
 		seen[seen_count++] = name;
-		if (r->php && strcmp(name, "id") == 0 && r->id && !(r->route->does == DO_LIST))
+		if (r->id_in_query && strcmp(name, "id") == 0)
 			continue; /* routing has read it */
 		read_parameter(r, name, value, &page_given, &order_given);
 	}

@@ -10,6 +10,7 @@
 #include "gate.h"
 #include "input.h"
 #include "json.h"
+#include "person.h"
 #include "reading.h"
 #include "reply.h"
 #include "resource.h"
@@ -23,6 +24,8 @@ struct local {
 	struct arena *arena;
 	struct peppers peppers;
 	char job[37];
+	char person[PERSON_MAX];
+	bool in_transaction;       /* of several calls: see local_begin() */
 };
 
 struct local *local_open(const struct config *config)
@@ -35,10 +38,12 @@ struct local *local_open(const struct config *config)
 	local->settings = settings_new(config);
 	local->db = db_new(config, "cli");
 	local->arena = arena_new();
+	person_name(local->person);
 	if (!local->settings || !local->db || !local->arena) {
 		local_close(local);
 		return NULL;
 	}
+	db_on_connect(local->db, db_fits, NULL);
 	return local;
 }
 
@@ -76,6 +81,31 @@ static const char *query_text(struct arena *arena, const struct local_parameter 
 	return text;
 }
 
+bool local_begin(struct local *local)
+{
+	local->in_transaction = db_begin(local->db) == DB_OK;
+	return local->in_transaction;
+}
+
+bool local_end(struct local *local, bool commit)
+{
+	local->in_transaction = false;
+	return db_end(local->db, commit) == DB_OK;
+}
+
+/* Within a transaction of several calls: the point to which a refused one is taken back. */
+static bool mark(struct local *local, const char *sql)
+{
+	const struct db_stmt stmt = { NULL, sql, 0, 0 };
+	struct db_error error;
+	PGresult *result;
+	bool done = !local->in_transaction || db_run(local->db, &stmt, NULL, &result, local->arena, &error) == DB_OK;
+
+	if (local->in_transaction)
+		PQclear(result);
+	return done;
+}
+
 /* A read or a change as "system"; sql is built from the resource's name, a constant of the source. */
 static enum db_status run(struct local *local, struct request *r, struct verdict *v)
 {
@@ -103,12 +133,12 @@ static enum db_status run(struct local *local, struct request *r, struct verdict
 		body = r->body ? json_object_to_json_string_ext(r->body, JSON_C_TO_STRING_PLAIN) : r->query.cascade ? "{\"cascade\":true}" : "{}";
 		struct db_value values[] = {
 			db_text(r->route->call), db_text(r->id), db_text(body), db_bool(a, r->query.dry_run), db_int4(a, resource_success(r)),
-			db_text_array(a, r->secrets, r->secret_count), db_text(r->request_id), db_text(r->route->audit)
+			db_text_array(a, r->secrets, r->secret_count), db_text(r->request_id), db_text(r->route->audit), db_text(local->person)
 		};
 
 		stmt = (struct db_stmt){ NULL, arena_printf(a,
-			"SELECT * FROM \"%s\".local_write($1::text, $2::text, $3::text::jsonb, $4::bool, $5::int, $6::text[], $7::text::uuid, $8::text)",
-			name), 8, 5 };
+			"SELECT * FROM \"%s\".local_write($1::text, $2::text, $3::text::jsonb, $4::bool, $5::int, $6::text[], $7::text::uuid, $8::text,"
+			" $9::text)", name), 9, 5 };
 		status = db_run(local->db, &stmt, values, &result, a, &v->error);
 	}
 	if (status != DB_OK)
@@ -220,11 +250,15 @@ int local_call(struct local *local, const struct resource *resource, const struc
 	if (!r.failure.set && route->prepare)
 		route->prepare(&r, r.body);
 	if (!r.failure.set) {
-		status = run(local, &r, &v);
+		status = mark(local, "SAVEPOINT call") ? run(local, &r, &v) : DB_GONE;
+		if (status == DB_ERROR && !mark(local, "ROLLBACK TO SAVEPOINT call"))
+			status = DB_GONE;
+		if (status != DB_GONE && !mark(local, "RELEASE SAVEPOINT call"))
+			status = DB_GONE;
 		if (status != DB_OK)
 			db_failure(&r, status, &v.error);
-		else if (v.status == 404)
-			request_failf(&r, ERR_NOT_FOUND, NULL, "there is no such %s", resource->one);
+		else if (v.status == 404 || v.status == 409)
+			request_failf(&r, error_from_status(v.status), NULL, "%s", resource_absence(&r, v.status));
 		else if (!resource_tell(&r, &v))
 			request_failf(&r, ERR_INTERNAL, NULL, "the answer could not be made");
 	}

@@ -27,6 +27,14 @@ void local_close(struct local *);
 int local_call(struct local *, const struct resource *, const struct route *, const char *id,
                const struct local_parameter *query, struct json_object *body, struct json_object **answer);
 
+/*
+ * Make the calls that follow one transaction, until local_end() keeps or forgets what they did. A call that is refused is
+ * undone by itself; the others stand. False: PostgreSQL is out of reach. A connection that is lost on the way takes all with it:
+ * each later call answers 503, and local_end() false.
+ */
+bool local_begin(struct local *);
+bool local_end(struct local *, bool commit);
+
 /* The settings in force, with what the database holds laid over; those of the file alone where this is not DB_OK. Good until the
  * next call. */
 enum db_status local_settings(struct local *, const struct config **config, struct db_error *error);

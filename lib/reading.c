@@ -26,7 +26,7 @@ const char *reading_list(const struct request *r)
 		buf_str(&out, json_object_to_json_string_ext(q->filter, JSON_C_TO_STRING_PLAIN));
 	}
 	if (q->search) {
-		char pattern[1024] = "%";
+		char pattern[2048] = "%"; /* 200 characters of four bytes, some of them escaped */
 		size_t n = 1;
 
 		for (const char *c = q->search; *c && n < sizeof pattern - 4; c++) {

@@ -16,16 +16,23 @@ static const struct { const char *reason, *check; enum error_code code; const ch
 	{ "role",              "role",         ERR_FORBIDDEN, "the token's role may not do this", "use a token whose owner and role may" },
 	{ "bound",             "account",      ERR_FORBIDDEN, "a token that is bound to an account may not do this", "use an administrator's token that is bound to none" },
 	{ "no_account",        "account",      ERR_FORBIDDEN, "the token's owner has no account", "ask your administrator to give the user an account" },
-	{ "scope",             "scope",        ERR_FORBIDDEN, "the token or its owner's role lacks the scope", NULL },
+	{ "scope",             "scope",        ERR_FORBIDDEN, "the token or its owner's role lacks the scope",
+	  "/api/v1/tokens/self shows the token, /api/v1/scopes all that there are" },
 	{ "denied",            "deny",         ERR_FORBIDDEN, "the token's deny list refuses this", NULL },
-	{ "rate_limit",        "rate_limit",   ERR_RATE_LIMITED, "the token's rate limit is used up", "wait for Retry-After seconds" },
+	{ "superseded",        "token",        ERR_FORBIDDEN, "a rotation replaced this key: until its grace ends it reads and changes, but it grants and revokes nothing",
+	  "use the token's new value" },
+	{ "rate_limit",        "rate_limit",   ERR_RATE_LIMITED, "the token's rate limit is used up", "wait for Retry-After seconds; tokens that it minted share it" },
+	{ "account_limit",     "rate_limit",   ERR_RATE_LIMITED, "the requests that the account's plan allows in a minute are used up", "wait for Retry-After seconds; all tokens of the account share them" },
 	{ "action_limit",      "rate_limit",   ERR_RATE_LIMITED, "the token's limit for heavy actions is used up", "wait for Retry-After seconds" },
 	{ "address_limit",     "rate_limit",   ERR_RATE_LIMITED, "too many unknown tokens came from this address", "wait for Retry-After seconds and check the token" },
 };
 
+const char refusal_in_part[] =
+	"Leave out what the message names, or ask an administrator to do it; the request itself is the token's to make.";
+
 const char *refusal_needed(const struct request *r)
 {
-	return r->route ? r->route->scope : NULL;
+	return r->route && strcmp(r->route->scope, SCOPE_NONE) != 0 ? r->route->scope : NULL;
 }
 
 const char *refusal_check(const char *reason)
@@ -47,8 +54,14 @@ void refusal_set(struct request *r, const char *reason)
 			f->message = table[i].message;
 			f->details = table[i].remedy;
 		}
+	if (strcmp(reason, "role") == 0 && r->route && r->route->role == ADMIN) {
+		f->message = "this is for administrators only";
+		f->details = "use an administrator's token, or ask an administrator to do it";
+	} else if (strcmp(reason, "bound") == 0) {
+		f->message = "this is for administrators only, with a token that is bound to no account";
+	}
 	if (f->code == ERR_FORBIDDEN)
-		f->details = arena_printf(r->arena, "refused by: %s; needed: %s; held: %s%s%s", reason, refusal_needed(r),
+		f->details = arena_printf(r->arena, "refused by: %s; needed: %s; held: %s%s%s", reason, refusal_needed(r) ? refusal_needed(r) : "no scope",
 		                          r->caller.held && *r->caller.held ? r->caller.held : "none",
 		                          f->details ? "; " : "", f->details ? f->details : "");
 }

@@ -9,6 +9,9 @@
 /* The scope that the request's route takes: for X-Accepted-Scopes, for what a refusal says, and for who asks before. */
 const char *refusal_needed(const struct request *r);
 
+/* What to do where a request is let in, and something that it asks for is refused. */
+extern const char refusal_in_part[];
+
 /* Which check a reason stands for; "scope" for an unknown one. */
 const char *refusal_check(const char *reason);
 

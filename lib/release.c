@@ -414,6 +414,8 @@ static void check_below(struct report *r, struct json_object *modes, char *folde
 		         (e->fts_statp->st_mode & forbidden || (e->fts_statp->st_uid != 0 && e->fts_statp->st_uid != geteuid())))
 			check_mode(r, modes, e->fts_path, forbidden);
 	}
+	if (looked == FILES_MAX)
+		unseen(r, "modes", folder, "it has more files than are looked at");
 	if (walk)
 		fts_close(walk);
 }

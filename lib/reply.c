@@ -13,7 +13,7 @@
 #include "json.h"
 #include "timestamp.h"
 
-enum { ETAG_BYTES = 12 };
+enum { ETAG_BYTES = 12, WINDOW_S = 60 };
 
 void reply_init(struct reply *out)
 {
@@ -56,6 +56,14 @@ static void header_int(struct buf *h, const char *name, int64_t value)
 	buf_str(h, "\r\n");
 }
 
+/* Until the bucket is full again: within its window. The reset is a whole second, which may be the one after the window's end. */
+static int64_t seconds_left(const struct caller *c)
+{
+	int64_t left = c->reset_at_s - timestamp_now() / 1000000;
+
+	return left < 0 ? 0 : left > WINDOW_S ? WINDOW_S : left;
+}
+
 /* Those of every answer, and of every recognised token. One place: the IETF draft still moves. */
 static void common_headers(const struct request *r, struct reply *out, const char *type)
 {
@@ -63,7 +71,6 @@ static void common_headers(const struct request *r, struct reply *out, const cha
 	bool get = r->method == M_GET || r->method == M_HEAD;
 	struct buf *h = &out->head;
 	const char *policy;
-	int64_t wait;
 
 	if (!out->no_body) {
 		buf_str(h, "Content-Type: ");
@@ -76,7 +83,6 @@ static void common_headers(const struct request *r, struct reply *out, const cha
 	if (!c->recognised)
 		return;
 	policy = r->route->bucket == RATE_ACTION ? "\"action\"" : "\"token\"";
-	wait = c->reset_at_s - timestamp_now() / 1000000;
 	header_int(h, "X-RateLimit-Limit", c->rate_limit);
 	header_int(h, "X-RateLimit-Remaining", c->remaining);
 	header_int(h, "X-RateLimit-Reset", c->reset_at_s);
@@ -84,14 +90,14 @@ static void common_headers(const struct request *r, struct reply *out, const cha
 	buf_str(h, policy);
 	buf_str(h, ";q=");
 	buf_int(h, c->rate_limit);
-	buf_str(h, ";w=60\r\nRateLimit: ");
+	buf_printf(h, ";w=%d\r\nRateLimit: ", WINDOW_S);
 	buf_str(h, policy);
 	buf_str(h, ";r=");
 	buf_int(h, c->remaining);
 	buf_str(h, ";t=");
-	buf_int(h, wait < 0 ? 0 : wait);
+	buf_int(h, seconds_left(c));
 	buf_str(h, "\r\n");
-	header(h, "X-Accepted-Scopes", refusal_needed(r));
+	header(h, "X-Accepted-Scopes", refusal_needed(r) ? refusal_needed(r) : "");
 }
 
 void reply_methods(const struct request *r, struct buf *out)
@@ -118,6 +124,8 @@ static void allow_header(const struct request *r, struct reply *out)
 }
 
 /* ---- bodies ---- */
+
+#define UUID_LAST "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
 static void stamp(const struct request *r, struct buf *b)
 {
@@ -171,8 +179,17 @@ static const char *next_cursor(const struct request *r, const struct verdict *v)
 	size_t n = shown_rows(r, v);
 	const struct row *last = &v->rows.item[n ? n - 1 : 0];
 
-	if (v->rows.count <= n && !(r->resource->feed && n))
-		return r->resource->feed ? q->cursor : NULL;
+	if (v->rows.count <= n && !r->resource->feed)
+		return NULL;
+	if (v->rows.count <= n) {
+		/* all up to its end was looked at, whatever of it is shown: from there on, next time */
+		const char *seen = n ? row_value(r->arena, fields, last, q->sort) : q->cursor ? r->position.value : "0";
+
+		if (!q->descending && seen && v->total > strtoll(seen, NULL, 10))
+			return cursor_make(r, arena_printf(r->arena, "%lld", (long long)v->total), UUID_LAST, r->caller.account_id);
+		if (!n)
+			return q->cursor;
+	}
 	return cursor_make(r, q->ordered ? row_value(r->arena, fields, last, q->sort) : NULL,
 	                   row_value(r->arena, fields, last, "id"), r->caller.account_id);
 }
@@ -183,7 +200,7 @@ static void list_members(const struct request *r, const struct verdict *v, const
 	const struct query *q = &r->query;
 
 	buf_str(b, ",\"total\":");
-	if (v->total >= 0)
+	if (v->total >= 0 && !r->resource->feed)
 		buf_int(b, v->total);
 	else
 		buf_str(b, "null");
@@ -267,6 +284,10 @@ static void message_member(const struct request *r, const struct verdict *v, str
 		buf_int(b, (int64_t)n);
 		buf_char(b, ' ');
 		buf_str(b, n == 1 ? r->resource->one : r->resource->name);
+		if (!n && r->resource->shows) {
+			buf_str(b, "; ");
+			buf_str(b, r->resource->shows);
+		}
 		buf_char(b, '"');
 	} else if (r->route->method == M_GET || !verb || strcmp(verb, ".read") == 0) {
 		buf_json(b, r->route->summary);
@@ -282,7 +303,7 @@ static void message_member(const struct request *r, const struct verdict *v, str
 /* What READ or CALL answers, made by SQL or by the program; NULL: neither. */
 static const char *document_of(const struct request *r, const struct verdict *v)
 {
-	return r->route->document ? r->route->document() : v->doc;
+	return r->route->document ? r->route->document(r) : v->doc;
 }
 
 /* A text that SQL made. */
@@ -449,8 +470,8 @@ void reply_result(const struct request *r, const struct verdict *v, int status, 
 	common_headers(r, out, r->route->type ? r->route->type : "application/json");
 	if (status == 201)
 		location_header(r, v, out);
-	else if (status == 202)
-		job_header(r, v, out);
+	else if (status == 202 || (status == 200 && v->job && (r->route->does == DO_DELETE || r->route->flags & R_JOB)))
+		job_header(r, v, out); /* of one that has ended well by now, too */
 	if (r->waited)
 		buf_printf(&out->head, "Preference-Applied: wait=%d\r\n", r->wait_s);
 	if (*out->etag)
@@ -465,13 +486,27 @@ static const char *scrubbed(const struct request *r, const char *text)
 	return text ? http_scrub(r->arena, text, strlen(text)) : NULL;
 }
 
+/* Names and texts are scrubbed before they are written as JSON: afterwards an escape could be cut. */
+static void fields_member(const struct request *r, struct buf *b)
+{
+	const char *separator = ",\"fields\":{";
+
+	json_object_object_foreach(r->failure.fields, name, text) {
+		buf_str(b, separator);
+		buf_json(b, scrubbed(r, name));
+		buf_char(b, ':');
+		buf_json(b, scrubbed(r, json_object_get_string(text)));
+		separator = ",";
+	}
+	buf_str(b, *separator == ',' && !separator[1] ? "}" : ",\"fields\":{}");
+}
+
 void reply_failure(const struct request *r, struct reply *out)
 {
 	const struct failure *f = &r->failure;
 	const struct error_info *info = error_info(f->code);
 	const char *said = scrubbed(r, f->message), *message = said ? said : info->title;
 	struct buf *b = &out->body, *h = &out->head;
-	const char *fields = scrubbed(r, f->fields ? json_object_to_json_string_ext(f->fields, JSON_C_TO_STRING_PLAIN) : NULL);
 
 	begin(out, info->status);
 	buf_char(b, '{');
@@ -491,10 +526,8 @@ void reply_failure(const struct request *r, struct reply *out)
 	buf_json(b, message);
 	buf_str(b, ",\"details\":");
 	buf_json(b, f->details ? f->details : info->remedy);
-	if (fields) {
-		buf_str(b, ",\"fields\":");
-		buf_str(b, fields);
-	}
+	if (f->fields)
+		fields_member(r, b);
 	buf_char(b, '}');
 	if (r->dialect == DIALECT_ENVELOPE)
 		stamp(r, b);
@@ -511,14 +544,14 @@ void reply_failure(const struct request *r, struct reply *out)
 	if (info->status == 403 && f->reason && strcmp(f->reason, "scope") == 0)
 		buf_printf(h, "WWW-Authenticate: Bearer realm=\"postern\", error=\"insufficient_scope\", scope=\"%s\"\r\n", refusal_needed(r));
 	if (info->status == 429) {
-		int64_t wait = r->caller.reset_at_s - timestamp_now() / 1000000;
+		int64_t wait = seconds_left(&r->caller);
 
-		buf_printf(h, "Retry-After: %lld\r\n", (long long)(wait < 1 ? 1 : wait > 60 ? 60 : wait));
+		buf_printf(h, "Retry-After: %lld\r\n", (long long)(wait < 1 ? 1 : wait));
 	}
 	if (info->status == 503)
 		buf_str(h, "Retry-After: 1\r\n");
-	if (info->status == 415)
-		buf_str(h, "Accept: application/json\r\n");
+	if (info->status == 415) /* RFC 9110 section 15.5.16: what would have been read */
+		buf_str(h, r->encoded ? "Accept-Encoding: identity\r\n" : "Accept: application/json\r\n");
 }
 
 void reply_export(const struct request *r, bool csv, struct reply *out)

@@ -49,6 +49,16 @@ int request_fail(struct request *r, int code, const char *field, const char *mes
 	return request_failf(r, (enum error_code)code, field, "%s", message);
 }
 
+void request_given_as(struct request *r, const char *field, const char *as)
+{
+	for (size_t i = 0; i < sizeof r->given_as / sizeof *r->given_as; i++)
+		if (!r->given_as[i].field) {
+			r->given_as[i].field = field;
+			r->given_as[i].as = arena_strdup(r->arena, as);
+			return;
+		}
+}
+
 int request_show_once(struct request *r, const char *name, const char *value)
 {
 	r->once_name = name;

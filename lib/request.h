@@ -60,6 +60,7 @@ struct caller {
 	int64_t account_id;
 	int rate_limit, remaining;
 	int64_t reset_at_s;
+	int64_t ticket;            /* of an admitted request whose row in the trail is still to come; 0: none */
 	const char *held;          /* scopes, comma-separated, on 403 */
 };
 
@@ -80,15 +81,18 @@ struct request {
 	enum dialect dialect;
 	bool admin_path;
 	bool wants_problem;
+	bool open;                 /* answers without a token, too: whoever is not let in is answered as nobody is */
 	bool php;
+	bool id_in_query;          /* what its path lacks was given as ?id= */
 	const char *id;
 	char request_id[37];
 	char address[ADDRESS_TEXT_MAX];
 	bool insecure;             /* over plain HTTP from elsewhere */
 	const char *user_agent;
+	const char *malformed;     /* what of it is not UTF-8, for people ("the query", "If-Match"); NULL: all is, or may be so */
 	int wait_s;                /* Prefer: wait; 0: not asked for */
 	bool waited;
-	const char *if_match, *if_none_match, *accept, *content_type, *idempotency_key;
+	const char *if_match, *if_none_match, *accept, *content_type, *content_encoding, *idempotency_key;
 	enum credential credential;
 	char key_id[TOKEN_KEY_ID_LEN + 1];
 	unsigned char digest[TOKEN_DIGEST_LEN * TOKEN_PEPPERS_MAX];
@@ -96,9 +100,11 @@ struct request {
 	const char *body_text;
 	size_t body_len;
 	bool body_too_large;
+	bool encoded;              /* the body has a Content-Encoding */
 	struct json_object *body;  /* as checked; put at arena reset */
 	const char *admin_field;   /* a given field that only administrators may set, or NULL */
 	const char *admin_why;     /* why so, where it is its value; or NULL */
+	struct { const char *field, *as; } given_as[4]; /* fields whose value was given under another name */
 	const char *secrets[8];    /* secret fields that were given, for the trail */
 	size_t secret_count;
 	struct query query;

@@ -1,7 +1,6 @@
 /* resource.c: see resource.h. */
 #include "resource.h"
 
-#include <stdatomic.h>
 #include <string.h>
 #include <time.h>
 
@@ -11,6 +10,7 @@
 #include "json.h"
 #include "log.h"
 #include "refusal.h"
+#include "shares.h"
 #include "timestamp.h"
 
 /* ---- routes ---- */
@@ -89,10 +89,13 @@ bool resource_route(struct request *r)
 		r->dialect = strncmp(r->path, "/api/v1", 7) == 0 ? DIALECT_ENVELOPE : DIALECT_PLAIN;
 		return false;
 	}
+	if (strchr(r->path, '?'))
+		return false; /* what no path has: see lib/http.c */
 	r->base = arena_strndup(r->arena, r->path, (size_t)(rest - r->path));
 	if (strcmp(rest, "/") == 0)
 		rest = "";
-	if (r->php && (id = query_id(r)) && !*rest)
+	r->id_in_query = r->php && !*rest && (id = query_id(r));
+	if (r->id_in_query)
 		rest = arena_printf(r->arena, "/%s", id);
 	if (!rest || !r->base)
 		return false;
@@ -116,10 +119,12 @@ bool resource_route(struct request *r)
 
 bool resource_address(struct request *r)
 {
-	if (!resource_route(r))
+	if (!resource_route(r)) {
 		request_failf(r, ERR_NOT_FOUND, NULL, "there is no such path");
-	else if (!r->route && r->method != M_OPTIONS)
+		r->failure.details = "There is no such route. /api/openapi.json lists all of them, and so does /api/v1/openapi with the scope platform:read.";
+	} else if (!r->route && r->method != M_OPTIONS) {
 		r->failure = (struct failure){ .set = true, .code = ERR_METHOD_NOT_ALLOWED };
+	}
 	return !r->failure.set;
 }
 
@@ -140,7 +145,7 @@ bool resource_check(const struct resource *resource, const char **why)
 			*why = "an export lacks its parameters, its line or its media type";
 		else if (!(t->flags & R_SHOW_ONCE) != !t->once)
 			*why = "a route shows a secret once, but does not name it";
-		else if (strcmp(t->scope, SCOPE_OPEN) != 0 && !strchr(t->scope, ':'))
+		else if (strcmp(t->scope, SCOPE_NONE) != 0 && !strchr(t->scope, ':'))
 			*why = "a route's scope is no resource:verb";
 	}
 	return !*why;
@@ -178,15 +183,18 @@ static bool acceptable(struct request *r)
 
 /* ---- the way ---- */
 
+int resource_status(const struct route *route)
+{
+	if (route->flags & R_JOB)
+		return 202;
+	if (route->does == DO_CREATE || route->flags & R_CREATES)
+		return 201;
+	return route->does == DO_DELETE ? 204 : 200;
+}
+
 int resource_success(const struct request *r)
 {
-	if (r->query.dry_run)
-		return 200;
-	if (r->route->flags & R_JOB)
-		return 202;
-	if (r->route->does == DO_CREATE || r->route->flags & R_CREATES)
-		return 201;
-	return r->route->does == DO_DELETE ? 204 : 200;
+	return r->query.dry_run ? 200 : resource_status(r->route);
 }
 
 static void fail(struct request *r, enum error_code code, const char *message, struct reply *out)
@@ -225,6 +233,22 @@ static void refuse(struct service *s, struct request *r, const char *reason, str
 	reply_failure(r, out);
 }
 
+/* PostgreSQL could not judge it, so nobody was recognised and no row can be written. It counts as an unknown token does. */
+static void unjudged(struct service *s, struct request *r, const struct verdict *v, struct reply *out)
+{
+	int64_t reset_at_us;
+
+	db_failure(r, v->db, &v->error); /* for the log */
+	r->failure = (struct failure){ 0 };
+	if (address_limit_pass(s->limit, r->config->unknown_token_limit, r->address, timestamp_now(), &reset_at_us)) {
+		fail(r, ERR_UNAVAILABLE, "the database could not judge the request; try again in a moment", out);
+		return;
+	}
+	r->caller.reset_at_s = reset_at_us / 1000000;
+	refusal_set(r, "address_limit");
+	reply_failure(r, out);
+}
+
 bool resource_tell(struct request *r, struct verdict *v)
 {
 	const struct field *f = r->route->output ? r->route->output : r->resource->fields;
@@ -247,6 +271,12 @@ bool resource_tell(struct request *r, struct verdict *v)
 	return v->doc != NULL;
 }
 
+const char *resource_absence(const struct request *r, int status)
+{
+	return arena_printf(r->arena, status == 409 ? "several accounts claim this name and none has proven it; give the number of the %s that is meant"
+	                                            : "there is no such %s", r->resource->one);
+}
+
 static void read_answer(struct service *s, struct request *r, struct verdict *v, bool later, struct reply *out)
 {
 	int status = v->status;
@@ -256,8 +286,8 @@ static void read_answer(struct service *s, struct request *r, struct verdict *v,
 		reply_failure(r, out);
 		return;
 	}
-	if (status == 404) {
-		fail(r, ERR_NOT_FOUND, arena_printf(r->arena, "there is no such %s", r->resource->one), out);
+	if (status == 404 || status == 409) {
+		fail(r, error_from_status(status), resource_absence(r, status), out);
 		return;
 	}
 	if (!resource_tell(r, v)) {
@@ -274,24 +304,39 @@ static void read_answer(struct service *s, struct request *r, struct verdict *v,
 	}
 }
 
+/* An administrator whose token is bound to no account? */
+static bool is_unbound(const struct request *r)
+{
+	return r->caller.rank == ADMIN && r->caller.account_id == 0;
+}
+
+static int at_least_one(int n)
+{
+	return n > 1 ? n : 1;
+}
+
 /* Prefer: wait (RFC 7240): look until the job has ended, for as long as was asked, and answer with what there is then. At most
- * a quarter of the threads wait; the others are for those who do not. */
+ * a quarter of the threads wait, and a quarter of these for one account; the others are for those who do not. */
 static void await_job(struct service *s, struct request *r, struct verdict *v)
 {
 	enum { LOOK_MS = 100 };
-	static atomic_int waiting;
+	static struct shares waiting = SHARES_INIT;
 	const struct timespec pause = { .tv_nsec = LOOK_MS * 1000000L };
 	int64_t end_us = timestamp_now() + (int64_t)r->wait_s * 1000000;
-	int most = s->config->threads / 4;
+	int most = at_least_one(s->config->threads / 4), each = is_unbound(r) ? most : at_least_one(most / 4);
+	bool last;
 
-	if (!r->wait_s || !v->job)
+	if (!r->wait_s || !v->job || shares_take(&waiting, r->caller.account_id, most, each) != SHARE_TAKEN)
 		return;
-	if (atomic_fetch_add(&waiting, 1) < (most ? most : 1)) {
-		r->waited = true;
-		while (!gate_outcome(s->gate, r, v) && timestamp_now() < end_us)
+	r->waited = true;
+	do {
+		last = timestamp_now() >= end_us;
+		if (gate_outcome(s->gate, r, v, last))
+			break;
+		if (!last)
 			nanosleep(&pause, NULL);
-	}
-	atomic_fetch_sub(&waiting, 1);
+	} while (!last);
+	shares_give(&waiting, r->caller.account_id);
 }
 
 static void write_answer(struct service *s, struct request *r, struct reply *out)
@@ -300,9 +345,10 @@ static void write_answer(struct service *s, struct request *r, struct reply *out
 	struct verdict v;
 	struct reply kept;
 
-	if (r->admin_field && !(r->caller.rank == ADMIN && r->caller.account_id == 0)) {
+	if (r->admin_field && !is_unbound(r)) {
 		request_failf(r, ERR_FORBIDDEN, r->admin_field, "%s", r->admin_why ? r->admin_why : "may be set by an administrator only");
 		r->failure.reason = "role";
+		r->failure.details = refusal_in_part;
 		fail_recorded(s, r, out);
 		return;
 	}
@@ -346,12 +392,14 @@ static void write_answer(struct service *s, struct request *r, struct reply *out
 	reply_result(r, &v, v.status, false, out);
 }
 
-static atomic_int exports;
+/* The places for exports: one of an account, and administrators' own, which no tenant takes. */
+struct export_place { struct shares *of; int64_t account; };
 
-static void end_export(void *unused)
+static void end_export(void *what)
 {
-	(void)unused;
-	atomic_fetch_sub(&exports, 1);
+	const struct export_place *place = what;
+
+	shares_give(place->of, place->account);
 }
 
 static bool stream_export(struct service *s, struct request *r, const struct sink *sink)
@@ -368,22 +416,42 @@ static bool stream_export(struct service *s, struct request *r, const struct sin
 	return whole;
 }
 
+/* There was no place for it. */
+static void refuse_export(struct service *s, struct request *r, enum share got, int most, struct reply *out)
+{
+	if (got == SHARE_OWN_TAKEN && !is_unbound(r)) {
+		request_failf(r, ERR_RATE_LIMITED, NULL, "an export of the account is under way; try again when it has ended");
+		r->failure.reason = "export_of_account";
+	} else {
+		request_failf(r, ERR_UNAVAILABLE, NULL, "%d exports are under way, as many as export_max allows; try again when one has ended", most);
+		r->failure.reason = "export_max";
+	}
+	if (gate_record(s->gate, r, error_info(r->failure.code)->status, r->failure.reason) != DB_OK)
+		fail(r, ERR_UNAVAILABLE, unrecorded, out);
+	else
+		reply_failure(r, out);
+}
+
 /* Its row in the trail comes first; then its lines, which are written when the head is. */
 static void export_answer(struct service *s, struct request *r, struct reply *out)
 {
-	bool head = r->method == M_HEAD;
-	int others = s->config->threads - 1, most = r->config->export_max < others ? r->config->export_max : others > 0 ? others : 1;
+	static struct shares tenants = SHARES_INIT, administrators = SHARES_INIT;
+	bool head = r->method == M_HEAD, unbound = is_unbound(r);
+	int half = at_least_one((s->config->threads - 1) / 2), most = r->config->export_max < half ? r->config->export_max : half;
+	struct export_place *place = arena_alloc(r->arena, sizeof *place);
+	enum share got;
 
-	if (!head && atomic_fetch_add(&exports, 1) >= most) {
-		end_export(NULL);
-		request_failf(r, ERR_UNAVAILABLE, NULL, "%d exports are under way, as many as export_max allows; try again when one has ended", most);
-		if (gate_record(s->gate, r, error_info(ERR_UNAVAILABLE)->status, "export_max") != DB_OK)
-			fail(r, ERR_UNAVAILABLE, unrecorded, out);
-		else
-			reply_failure(r, out);
+	if (!place) {
+		request_failf(r, ERR_INTERNAL, NULL, "out of memory");
+		fail_recorded(s, r, out);
 		return;
 	}
-	if (!head && arena_defer(r->arena, end_export, NULL) != 0) {
+	*place = (struct export_place){ unbound ? &administrators : &tenants, r->caller.account_id };
+	if (!head && (got = shares_take(place->of, place->account, most, unbound ? most : 1)) != SHARE_TAKEN) {
+		refuse_export(s, r, got, most, out);
+		return;
+	}
+	if (!head && arena_defer(r->arena, end_export, place) != 0) {
 		request_failf(r, ERR_INTERNAL, NULL, "out of memory");
 		fail_recorded(s, r, out);
 	} else if (gate_record(s->gate, r, 200, NULL) != DB_OK) {
@@ -395,8 +463,10 @@ static void export_answer(struct service *s, struct request *r, struct reply *ou
 }
 
 /* Does this route answer without a token? Settings close what is open. */
-static bool is_open(const struct request *r)
+bool resource_is_open(const struct request *r)
 {
+	if (!(r->route->flags & (R_OPEN_TOO | R_LISTED)) || r->admin_path)
+		return false;
 	if (r->route->flags & R_LISTED)
 		return address_is_listed(r->address, r->config->metrics_addresses);
 	return r->route->document ? r->config->open_docs : r->config->open_health;
@@ -439,11 +509,12 @@ static void admit(struct service *s, struct request *r, bool accept_ok, struct v
 	const struct request sent = *r;
 
 	for (int looks = 0; looks < LOOKS; looks++) {
-		if (!accept_ok && !r->route->type)
+		r->open = resource_is_open(r);
+		if (!accept_ok && !r->route->type && !r->open)
 			request_failf(r, ERR_NOT_ACCEPTABLE, NULL, "only application/json and application/problem+json can be sent");
-		if (!r->failure.set)
+		if (!r->failure.set && (!r->open || r->route->document))
 			input_query(r);
-		if (!r->failure.set)
+		if (!r->failure.set && !r->open)
 			input_body(r);
 		gate_admit(s->gate, r, is_later(r), v);
 		if (!gate_is_behind(v))
@@ -456,12 +527,14 @@ static void admit(struct service *s, struct request *r, bool accept_ok, struct v
 	}
 }
 
-/* Without a token: a document, or the short form of what a route tells. */
+/* As nobody is answered: a document, or the short form of what a route tells. */
 static void open_answer(struct service *s, struct request *r, bool alive, struct reply *out)
 {
 	struct verdict v = { .total = -1 };
 
-	if (r->route->flags & R_LISTED && !(v.doc = gate_open(s->gate, r->arena))) {
+	if (r->failure.set) { /* of a document's parameters */
+		reply_failure(r, out);
+	} else if (r->route->flags & R_LISTED && !(v.doc = gate_open(s->gate, r->arena))) {
 		fail(r, ERR_UNAVAILABLE, "PostgreSQL cannot be reached", out);
 	} else if (r->route->document || v.doc) {
 		reply_result(r, &v, 200, false, out);
@@ -477,7 +550,7 @@ static void open_answer(struct service *s, struct request *r, bool alive, struct
 static void answer(struct service *s, struct request *r, struct reply *out)
 {
 	struct verdict v;
-	bool accept_ok = acceptable(r), open, alive;
+	bool accept_ok = acceptable(r), alive;
 
 	if (!resource_address(r)) {
 		reply_failure(r, out);
@@ -487,21 +560,22 @@ static void answer(struct service *s, struct request *r, struct reply *out)
 		reply_options(r, out);
 		return;
 	}
-	open = r->credential == CREDENTIAL_NONE && r->route->flags & (R_OPEN_TOO | R_LISTED) && !r->admin_path;
-	if (open) { /* no admission says whether it still is */
-		alive = gate_refresh(s->gate);
+	if (r->credential != CREDENTIAL_TOKEN && r->credential != CREDENTIAL_TWO && r->route->flags & (R_OPEN_TOO | R_LISTED)) {
+		alive = gate_refresh(s->gate); /* no admission says whether it still is open */
 		catch_up(s, r);
-	}
-	if (open && is_open(r)) {
-		open_answer(s, r, alive, out);
-		return;
+		if (resource_is_open(r)) {
+			if (r->route->document)
+				input_query(r);
+			open_answer(s, r, alive, out);
+			return;
+		}
 	}
 	if (r->credential == CREDENTIAL_NONE) {
 		fail(r, ERR_UNAUTHORIZED, "no token was sent; send Authorization: Bearer <token>", out);
 		return;
 	}
 	if (r->credential == CREDENTIAL_TWO) {
-		fail(r, ERR_BAD_REQUEST, "two tokens were sent at once; send one, in Authorization or in X-API-Key", out);
+		fail(r, ERR_BAD_REQUEST, "two different tokens were sent at once; send one, in Authorization or in X-API-Key", out);
 		return;
 	}
 	if (r->credential == CREDENTIAL_BAD) {
@@ -510,11 +584,12 @@ static void answer(struct service *s, struct request *r, struct reply *out)
 		return;
 	}
 	admit(s, r, accept_ok, &v);
-	if (v.db == DB_GONE) {
+	if (r->open && (v.db != DB_OK || !r->caller.admitted)) { /* a token never sees less than nobody */
+		open_answer(s, r, v.db == DB_OK, out);
+	} else if (v.db == DB_GONE) {
 		fail(r, ERR_UNAVAILABLE, "the database cannot be reached; try again in a moment", out);
 	} else if (v.db != DB_OK) {
-		db_failure(r, v.db, &v.error);
-		fail_recorded(s, r, out);
+		unjudged(s, r, &v, out);
 	} else if (!r->caller.admitted) {
 		refuse(s, r, v.reason, out);
 	} else if (r->failure.set) {

@@ -26,10 +26,17 @@ bool resource_route(struct request *r);
 /* The same, or r->failure: no such path (404), not this method (405). OPTIONS has no route, which is no failure. */
 bool resource_address(struct request *r);
 
+/* Does its route answer without a token now, so that one that is not let in is answered as nobody is? */
+bool resource_is_open(const struct request *r);
+
 /* Have the route's `tell` say the last word on the document. False: there is no answer. */
 bool resource_tell(struct request *r, struct verdict *);
 
-/* The status of a change that went well. */
+/* Why a read has found nothing: there is none (404), or which one is meant cannot be told (409). */
+const char *resource_absence(const struct request *r, int status);
+
+/* The status of a change that went well: of any such, and of this one. */
+int resource_status(const struct route *);
 int resource_success(const struct request *r);
 
 /* Is the table complete and consistent? Every route has a scope, an audit action and what its verb needs. Writes the first

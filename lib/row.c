@@ -155,6 +155,15 @@ static void unicode_json(struct buf *out, const unsigned char *at, size_t len)
 	buf_json(out, text);
 }
 
+static bool is_number(const unsigned char *at, size_t len)
+{
+	size_t digits = 0;
+
+	while (digits < len && at[digits] >= '0' && at[digits] <= '9')
+		digits++;
+	return len && len <= 18 && digits == len && (len == 1 || *at != '0');
+}
+
 static bool array_json(struct buf *, enum field_type, int32_t oid, const unsigned char *at, size_t len);
 
 static bool value_json(struct buf *out, enum field_type type, int32_t oid, const unsigned char *at, size_t len)
@@ -163,6 +172,8 @@ static bool value_json(struct buf *out, enum field_type type, int32_t oid, const
 	case OID_TEXT: case OID_VARCHAR: case OID_NAME:
 		if (type == F_UNICODE && len < HOSTNAME_MAX && has_a_label((const char *)at, len))
 			unicode_json(out, at, len);
+		else if (type == F_OBJECT_ID && is_number(at, len))
+			buf_add(out, (const char *)at, len);
 		else
 			buf_json_n(out, (const char *)at, len);
 		return true;
@@ -260,7 +271,7 @@ bool row_json_open(struct buf *out, const struct field *fields, const struct row
 		separator = ',';
 		if (len < 0)
 			buf_str(out, "null");
-		else if (oid == OID_TEXT && f->type != F_UNICODE) /* most values: the shortest way */
+		else if (oid == OID_TEXT && f->type != F_UNICODE && f->type != F_OBJECT_ID) /* most values: the shortest way */
 			buf_json_n(out, (const char *)at, (size_t)len);
 		else if (!value_json(out, f->type, oid, at, (size_t)len))
 			return false;

@@ -20,7 +20,7 @@
 #include "http.h"
 #include "log.h"
 
-enum { HOUSEKEEPING_S = 5, STOP_RETRY_MS = 20, DISCARD_MAX = 64 << 20, BACKLOG = 512, PARAMS_MAX = 128 << 10, PEEK_RETRY_MS = 2, BODY_TIMEOUTS = 6,
+enum { HOUSEKEEPING_S = 5, STOP_RETRY_MS = 20, DISCARD_MAX = 64 << 20, BACKLOG = 512, PARAMS_MAX = 128 << 10, PEEK_RETRY_MS = 2, GRACE_MS = 100, BODY_TIMEOUTS = 6,
        KEEP_BYTES = 256 << 10, STREAM_BYTES = 48 << 10, STREAM_TIMEOUTS = 6 };
 
 struct server {
@@ -28,6 +28,7 @@ struct server {
 	int listen_fd;
 	atomic_bool stop;
 	atomic_int running;
+	atomic_int late;           /* threads that wait for the rest of a body */
 };
 
 struct worker {
@@ -266,11 +267,39 @@ static void send_stream(struct worker *w, FCGX_Request *fcgi, struct request *r,
 		send_all(w, s.fd, (char *)&end, sizeof end, 1);
 }
 
-static void serve(struct worker *w, FCGX_Request *fcgi, struct arena *arena, struct reply *reply, struct buf *out)
+/* A body that is still on its way may be long in coming: at most half of the threads wait for one, so that those who send slowly
+ * do not hold up the others. */
+static int late_at_most(const struct worker *w)
+{
+	int half = w->server->service->config->threads / 2;
+
+	return half > 1 ? half : 1;
+}
+
+static bool take_body(struct worker *w, FCGX_Request *fcgi, struct request *r, bool here)
+{
+	const char *expected = FCGX_GetParam("CONTENT_LENGTH", fcgi->envp);
+	bool whole = false;
+
+	if (here || atomic_fetch_add(&w->server->late, 1) < late_at_most(w)) {
+		set_reading(w, fcgi->ipcFd);
+		whole = read_body(fcgi, r);
+		set_reading(w, -1);
+		/* what was announced did not come: the peer is gone or cut it short, and half a request is none */
+		if (!r->body_too_large && expected && (!whole || strtoull(expected, NULL, 10) != r->body_len))
+			request_failf(r, ERR_BAD_REQUEST, NULL, "the body is shorter or longer than its Content-Length says");
+	} else {
+		request_failf(r, ERR_UNAVAILABLE, NULL, "too many bodies of requests are still being received; try again in a moment");
+	}
+	if (!here)
+		atomic_fetch_sub(&w->server->late, 1);
+	return whole;
+}
+
+static void serve(struct worker *w, FCGX_Request *fcgi, bool here, struct arena *arena, struct reply *reply, struct buf *out)
 {
 	struct service *s = w->server->service;
 	struct request r = { .arena = arena, .peppers = &w->peppers, .resource = s->resource };
-	const char *expected = FCGX_GetParam("CONTENT_LENGTH", fcgi->envp);
 	bool whole;
 
 	if (!settings_is_newest(s->settings, w->held)) {
@@ -280,12 +309,7 @@ static void serve(struct worker *w, FCGX_Request *fcgi, struct arena *arena, str
 	r.config = &w->held->config;
 	r.settings_number = w->held->number;
 	http_read_environment(&r, fcgi->envp);
-	set_reading(w, fcgi->ipcFd);
-	whole = read_body(fcgi, &r);
-	set_reading(w, -1);
-	/* what was announced did not come: the peer is gone or cut it short, and half a request is none */
-	if (!r.body_too_large && expected && (!whole || strtoull(expected, NULL, 10) != r.body_len))
-		request_failf(&r, ERR_BAD_REQUEST, NULL, "the body is shorter or longer than its Content-Length says");
+	whole = take_body(w, fcgi, &r, here);
 	resource_answer(s, &r, reply);
 	if (reply->stream)
 		send_stream(w, fcgi, &r, reply, out);
@@ -389,16 +413,18 @@ static enum look look(unsigned char *data, size_t len)
 	return LOOK_MORE;
 }
 
-/* Wait for the start of a request and judge it, without taking it from the socket. */
-static bool request_comes(const struct worker *w, int fd, unsigned char *data)
+/* Wait for the start of a request and judge it, without taking it from the socket: LOOK_REQUEST, or LOOK_WHOLE where all of it is
+ * there; else it is none. */
+static enum look request_comes(const struct worker *w, int fd, unsigned char *data)
 {
 	int timeout_ms = w->server->service->config->io_timeout_s * 1000;
 	struct timespec pause = { .tv_nsec = PEEK_RETRY_MS * 1000000L };
 	struct pollfd peer = { .fd = fd, .events = POLLRDHUP };
+	bool hold; /* more of it is wanted: where no thread may wait for a body, it has a moment to come whole */
 	ssize_t len = recv(fd, data, PARAMS_MAX, MSG_PEEK | MSG_DONTWAIT);
 
 	if (len > 0 && look(data, (size_t)len) == LOOK_WHOLE)
-		return true;
+		return LOOK_WHOLE;
 	limit_waiting(w, fd, 1);
 	for (int waited_ms = 0; waited_ms < timeout_ms; waited_ms += PEEK_RETRY_MS) {
 		bool over = poll(&peer, 1, 0) > 0; /* first: what was sent before the end is then all there */
@@ -408,11 +434,12 @@ static bool request_comes(const struct worker *w, int fd, unsigned char *data)
 		if (len < 0 && errno == EINTR)
 			continue;
 		found = len > 0 ? look(data, (size_t)len) : LOOK_NONE;
-		if (found != LOOK_MORE || over || len == PARAMS_MAX)
-			return found >= LOOK_REQUEST;
+		hold = found == LOOK_MORE || (found == LOOK_REQUEST && waited_ms < GRACE_MS && atomic_load(&w->server->late) >= late_at_most(w));
+		if (!hold || over || len == PARAMS_MAX)
+			return found;
 		nanosleep(&pause, NULL); /* rare: web servers send this in one piece, and poll cannot wait for more of it */
 	}
-	return false;
+	return LOOK_NONE;
 }
 
 static void *work(void *arg)
@@ -424,12 +451,13 @@ static void *work(void *arg)
 	struct buf out;
 	FCGX_Request fcgi;
 	bool ready = peppers_copy(&w->peppers, &w->server->service->peppers) && arena && peeked;
+	enum look found;
 	int fd;
 
 	reply_init(&reply);
 	buf_init(&out, REPLY_MAX_BYTES + 65536);
 	while (ready && (fd = accept_connection(w)) >= 0) {
-		if (!request_comes(w, fd, peeked)) {
+		if ((found = request_comes(w, fd, peeked)) < LOOK_REQUEST) {
 			close(fd);
 			continue;
 		}
@@ -439,7 +467,7 @@ static void *work(void *arg)
 		fcgi.ipcFd = fd;
 		fcgi.keepConnection = 1;
 		if (FCGX_Accept_r(&fcgi) == 0)
-			serve(w, &fcgi, arena, &reply, &out);
+			serve(w, &fcgi, found == LOOK_WHOLE, arena, &reply, &out);
 		FCGX_Free(&fcgi, 1);
 		arena_reset(arena);
 		if (out.cap > KEEP_BYTES) { /* a rare large answer */

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <openssl/pem.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -148,22 +149,46 @@ bool trail_key_of(const char *const columns[TRAIL_COLUMNS], struct trail_key *ke
 
 size_t trail_checkpoint_text(const struct trail_checkpoint *c, char out[TRAIL_TEXT_MAX])
 {
-	char head[2 * TRAIL_HASH + 1], before[2 * TRAIL_HASH + 1];
+	char head[2 * TRAIL_HASH + 1], before[2 * TRAIL_HASH + 1],
+	        key[2 * TRAIL_PUBLIC + 1] = "", next[2 * TRAIL_PUBLIC + 1] = "";
 
 	trail_hex(c->head, TRAIL_HASH, head);
 	trail_hex(c->before, TRAIL_HASH, before);
-	return (size_t)snprintf(out, TRAIL_TEXT_MAX, "postern checkpoint 1\nnumber %" PRId64 "\nat_us %" PRId64 "\nseal %" PRId64 "\nrows %" PRId64
-	                        "\nhead %s\nbefore %s\n", c->number, c->at_us, c->seal, c->rows, head, before);
+	if (c->keyed)
+		trail_hex(c->key, TRAIL_PUBLIC, key);
+	if (c->changes)
+		trail_hex(c->next, TRAIL_PUBLIC, next);
+	return (size_t)snprintf(out, TRAIL_TEXT_MAX,
+	                        "postern checkpoint 1\nnumber %" PRId64 "\nat_us %" PRId64 "\nseal %" PRId64
+	                        "\nrows %" PRId64 "\nhead %s\nbefore %s\n%s%s%s%s%s%s",
+	                        c->number, c->at_us, c->seal, c->rows, head, before, c->keyed ? "key " : "", key,
+	                        c->keyed ? "\n" : "", c->changes ? "next_key " : "", next, c->changes ? "\n" : "");
+}
+
+/* A key on a line of its own. */
+static bool key_line(const char *text, const char *name, unsigned char out[TRAIL_PUBLIC])
+{
+	char hex[2 * TRAIL_PUBLIC + 1];
+	const char *at = strstr(text, name);
+
+	if (!at || strlen(at += strlen(name)) <= 2 * TRAIL_PUBLIC)
+		return false;
+	memcpy(hex, at, sizeof hex - 1);
+	hex[sizeof hex - 1] = '\0';
+	return trail_unhex(hex, out, TRAIL_PUBLIC);
 }
 
 bool trail_checkpoint_parse(const char *text, struct trail_checkpoint *c)
 {
 	char head[2 * TRAIL_HASH + 1], before[2 * TRAIL_HASH + 1], again[TRAIL_TEXT_MAX];
 
+	*c = (struct trail_checkpoint){ 0 };
 	if (sscanf(text, "postern checkpoint 1\nnumber %" SCNd64 "\nat_us %" SCNd64 "\nseal %" SCNd64 "\nrows %" SCNd64 "\nhead %64s\nbefore %64s\n",
 	           &c->number, &c->at_us, &c->seal, &c->rows, head, before) != 6 ||
 	    !trail_unhex(head, c->head, TRAIL_HASH) || !trail_unhex(before, c->before, TRAIL_HASH))
 		return false;
+	c->keyed = key_line(text, "\nkey ", c->key);
+	c->changes = key_line(text, "\nnext_key ", c->next);
 	trail_checkpoint_text(c, again);
 	return strcmp(text, again) == 0; /* one text for one meaning */
 }
@@ -195,6 +220,18 @@ EVP_PKEY *trail_public_key(const char *path, const char **why)
 	return read_key(path, false, why);
 }
 
+EVP_PKEY *trail_public_of(const unsigned char bytes[TRAIL_PUBLIC])
+{
+	return EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, bytes, TRAIL_PUBLIC);
+}
+
+bool trail_public_bytes(EVP_PKEY *key, unsigned char out[TRAIL_PUBLIC])
+{
+	size_t size = TRAIL_PUBLIC;
+
+	return EVP_PKEY_get_raw_public_key(key, out, &size) == 1 && size == TRAIL_PUBLIC;
+}
+
 /* A new file; nothing that is there is replaced. */
 static bool write_key(const char *path, EVP_PKEY *key, bool private, const char **why)
 {
@@ -214,22 +251,51 @@ static bool write_key(const char *path, EVP_PKEY *key, bool private, const char 
 	return good;
 }
 
-bool trail_make_keys(const char *private_path, const char *public_path, const char **why)
+EVP_PKEY *trail_make_key(const char *path, const char **why)
 {
-	EVP_PKEY *key;
-	bool good;
+	EVP_PKEY *key = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
 
-	if (access(private_path, F_OK) == 0)
-		key = trail_private_key(private_path, why);
-	else if ((key = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519")) && !write_key(private_path, key, true, why)) {
-		EVP_PKEY_free(key);
+	*why = key ? NULL : "out of memory";
+	if (key && write_key(path, key, true, why))
+		return key;
+	EVP_PKEY_free(key);
+	return NULL;
+}
+
+bool trail_publish(EVP_PKEY *key, const char *path, const char **why)
+{
+	char fresh[PATH_MAX];
+	EVP_PKEY *there = trail_public_key(path, why);
+	bool same = there && EVP_PKEY_eq(there, key) == 1;
+
+	EVP_PKEY_free(there);
+	*why = NULL;
+	if (same)
+		return true;
+	if ((size_t)snprintf(fresh, sizeof fresh, "%s.new", path) >= sizeof fresh) {
+		*why = strerror(ENAMETOOLONG);
 		return false;
 	}
-	if (!key)
+	unlink(fresh);
+	if (!write_key(fresh, key, false, why))
 		return false;
-	good = access(public_path, F_OK) == 0 || write_key(public_path, key, false, why);
-	EVP_PKEY_free(key);
-	return good;
+	if (rename(fresh, path) == 0)
+		return true;
+	*why = strerror(errno);
+	unlink(fresh);
+	return false;
+}
+
+bool trail_key_follows(EVP_PKEY *key, const char *text, const unsigned char signature[TRAIL_SIGNATURE])
+{
+	struct trail_checkpoint c;
+	unsigned char own[TRAIL_PUBLIC];
+
+	if (!trail_checkpoint_parse(text, &c) || !trail_public_bytes(key, own))
+		return false;
+	if (c.keyed || c.changes)
+		return memcmp(own, c.changes ? c.next : c.key, TRAIL_PUBLIC) == 0;
+	return trail_verify(key, text, strlen(text), signature);
 }
 
 bool trail_sign(EVP_PKEY *key, const char *text, size_t len, unsigned char out[TRAIL_SIGNATURE])

@@ -11,7 +11,7 @@
 
 #include "buf.h"
 
-enum { TRAIL_HASH = 32, TRAIL_KEY = 24, TRAIL_SIGNATURE = 64 };
+enum { TRAIL_HASH = 32, TRAIL_KEY = 24, TRAIL_SIGNATURE = 64, TRAIL_PUBLIC = 32 };
 
 /* The columns of a row in the order of their bytes, as texts; NULL is null. */
 enum trail_column {
@@ -51,8 +51,10 @@ struct trail_checkpoint {
 	int64_t number, seal, rows; /* its number from 1; the newest seal; rows sealed so far */
 	int64_t at_us;
 	unsigned char head[TRAIL_HASH], before[TRAIL_HASH];
+	bool keyed, changes;        /* `key` is there (checkpoints of before 2026-12 have none); `next` is */
+	unsigned char key[TRAIL_PUBLIC], next[TRAIL_PUBLIC]; /* by which it is signed; by which those after it are */
 };
-enum { TRAIL_TEXT_MAX = 512 };
+enum { TRAIL_TEXT_MAX = 640 };
 /* Its text, of which every byte is signed. */
 size_t trail_checkpoint_text(const struct trail_checkpoint *, char out[TRAIL_TEXT_MAX]);
 /* Back from a text; false: it is none. */
@@ -61,8 +63,14 @@ bool trail_checkpoint_parse(const char *text, struct trail_checkpoint *);
 /* Ed25519 (RFC 8032). Keys are PEM files. NULL and false with *why, a sentence. */
 EVP_PKEY *trail_private_key(const char *path, const char **why);
 EVP_PKEY *trail_public_key(const char *path, const char **why);
-/* Make a pair where there is none: the private one 0600. True when both are there afterwards. */
-bool trail_make_keys(const char *private_path, const char *public_path, const char **why);
+EVP_PKEY *trail_public_of(const unsigned char bytes[TRAIL_PUBLIC]); /* NULL: out of memory */
+bool trail_public_bytes(EVP_PKEY *, unsigned char out[TRAIL_PUBLIC]);
+/* A new private key in a new file, 0600; nothing that is there is replaced. */
+EVP_PKEY *trail_make_key(const char *path, const char **why);
+/* Have the public half in that file: written where it is missing or another one's, whole or not at all. */
+bool trail_publish(EVP_PKEY *, const char *path, const char **why);
+/* Is it the key by which the checkpoint after this one is to be signed? */
+bool trail_key_follows(EVP_PKEY *, const char *text, const unsigned char signature[TRAIL_SIGNATURE]);
 bool trail_sign(EVP_PKEY *, const char *text, size_t len, unsigned char out[TRAIL_SIGNATURE]);
 bool trail_verify(EVP_PKEY *, const char *text, size_t len, const unsigned char signature[TRAIL_SIGNATURE]);
 

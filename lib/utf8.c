@@ -20,3 +20,12 @@ size_t utf8_sequence(const char *text, size_t len)
 			return 0;
 	return need;
 }
+
+size_t utf8_length(const char *text)
+{
+	size_t n = 0;
+
+	for (; *text; text++)
+		n += ((unsigned char)*text & 0xc0) != 0x80;
+	return n;
+}

@@ -8,4 +8,7 @@
 /* Bytes (1 to 4) of the valid sequence that text[0..len) starts with; 0 when there is none: overlong forms, surrogates,
  * code points beyond U+10FFFF, cut sequences and len 0. A NUL byte is a valid sequence of one. */
 size_t utf8_sequence(const char *text, size_t len);
+
+/* How many code points a valid text has. */
+size_t utf8_length(const char *text);
 #endif

@@ -6,6 +6,7 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
+#include <openssl/rsa.h>
 #include <openssl/x509_vfy.h>
 #include <openssl/x509v3.h>
 #include <string.h>
@@ -14,7 +15,7 @@
 #include "timestamp.h"
 #include "token.h"
 
-enum { SECURITY_BITS_MIN = 112, NAME_BYTES_MAX = 253, COMMON_NAME_MAX = 64, TEXT_BYTES_MAX = 1000 };
+enum { SECURITY_BITS_MIN = 112, RSA_BITS = 2048, DAY_S = 86400, SELF_SIGNED_DAYS = 36500, NAME_BYTES_MAX = 253, COMMON_NAME_MAX = 64, TEXT_BYTES_MAX = 1000 };
 
 static bool fail(struct x509fault *fault, const char *field, const char *message)
 {
@@ -286,11 +287,12 @@ const char *x509info_chain(const char *fullchain)
 		X509 *one = sk_X509_value(all, 0);
 
 		X509_STORE_set_default_paths(store);
-		X509_STORE_set_flags(store, X509_V_FLAG_NO_CHECK_TIME);
 		if (X509_check_issued(one, one) == X509_V_OK)
 			state = "self_signed";
 		else if (X509_STORE_CTX_init(check, store, one, all) == 1 && X509_verify_cert(check) == 1)
 			state = "valid";
+		else if (X509_STORE_CTX_get_error(check) == X509_V_ERR_CERT_HAS_EXPIRED)
+			state = X509_STORE_CTX_get_error_depth(check) ? "expired" : "valid"; /* the certificate's own end is its not_after */
 		else if (X509_STORE_CTX_get_error_depth(check) == 0)
 			state = "incomplete";
 	}
@@ -352,9 +354,9 @@ static bool add_names(X509_REQ *request, const char *const *names, size_t count)
 	return good;
 }
 
-bool x509info_request(struct arena *arena, const char *const *names, size_t count, const char **key, const char **request)
+bool x509info_request(struct arena *arena, const char *const *names, size_t count, bool rsa, const char **key, const char **request)
 {
-	EVP_PKEY *pair = EVP_EC_gen("P-256");
+	EVP_PKEY *pair = rsa ? EVP_RSA_gen(RSA_BITS) : EVP_EC_gen("P-256");
 	X509_REQ *made = X509_REQ_new();
 	BIO *secret = BIO_new(BIO_s_mem()), *out = BIO_new(BIO_s_mem());
 	bool good = pair && made && secret && out && count && X509_REQ_set_version(made, X509_REQ_VERSION_1) == 1 &&
@@ -370,6 +372,51 @@ bool x509info_request(struct arena *arena, const char *const *names, size_t coun
 	X509_REQ_free(made);
 	ERR_clear_error();
 	return good && *key && *request;
+}
+
+bool x509info_self_signed(struct arena *arena, const char *name, const char **key, const char **certificate)
+{
+	EVP_PKEY *pair = EVP_EC_gen("P-256");
+	X509 *made = X509_new();
+	BIO *secret = BIO_new(BIO_s_mem()), *out = BIO_new(BIO_s_mem());
+	X509_NAME *subject = made ? X509_get_subject_name(made) : NULL;
+	bool good = pair && made && secret && out && X509_set_version(made, X509_VERSION_3) == 1 && X509_set_pubkey(made, pair) == 1 &&
+	            ASN1_INTEGER_set(X509_get_serialNumber(made), 1) == 1 && X509_gmtime_adj(X509_getm_notBefore(made), -DAY_S) &&
+	            X509_time_adj_ex(X509_getm_notAfter(made), SELF_SIGNED_DAYS, 0, NULL) &&
+	            X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_ASC, (const unsigned char *)name, -1, -1, 0) == 1 &&
+	            X509_set_issuer_name(made, subject) == 1 && X509_sign(made, pair, EVP_sha256()) > 0 &&
+	            PEM_write_bio_PKCS8PrivateKey(secret, pair, NULL, NULL, 0, NULL, NULL) == 1 && PEM_write_bio_X509(out, made) == 1;
+
+	*key = text_of(arena, secret, true);
+	*certificate = text_of(arena, out, false);
+	EVP_PKEY_free(pair);
+	X509_free(made);
+	ERR_clear_error();
+	return good && *key && *certificate;
+}
+
+size_t x509info_names(struct arena *arena, const char *certificate, const char *names[X509INFO_NAMES_MAX])
+{
+	STACK_OF(X509) *all = sk_X509_new_null();
+	struct x509info info = { 0 };
+	struct x509fault fault;
+
+	if (all && read_certificates(all, "certificate", certificate, &fault))
+		read_names(arena, sk_X509_value(all, 0), &info);
+	sk_X509_pop_free(all, X509_free);
+	ERR_clear_error();
+	memcpy(names, info.names, info.name_count * sizeof *names);
+	return info.name_count;
+}
+
+bool x509info_covers(const char *const *names, size_t count, const char *name)
+{
+	const char *rest = strchr(name, '.');
+
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(names[i], name) == 0 || (rest && names[i][0] == '*' && strcmp(names[i] + 1, rest) == 0))
+			return true;
+	return false;
 }
 
 bool x509info_matches(const char *certificate, const char *key)

@@ -39,14 +39,20 @@ bool x509info_read(struct arena *, const char *certificate, const char *chain, c
                    struct x509fault *);
 /*
  * How far clients that trust what this machine trusts can follow it: "valid"; "self_signed"; "incomplete": who signed the first
- * is missing; "unknown": they end at somebody whom this machine does not know.
+ * is missing; "unknown": they end at somebody whom this machine does not know; "expired": one of those that signed it has expired.
  */
 const char *x509info_chain(const char *fullchain);
 /* What the database keeps of it. */
 struct json_object *x509info_json(const struct x509info *);
 
-/* A new EC key on P-256 and a request for these names signed by it, both in PEM. False: OpenSSL could not. */
-bool x509info_request(struct arena *, const char *const *names, size_t count, const char **key, const char **request);
+/* A new key, EC on P-256 or RSA, and a request for these names signed by it, both in PEM. False: OpenSSL could not. */
+bool x509info_request(struct arena *, const char *const *names, size_t count, bool rsa, const char **key, const char **request);
+/* A new EC key and a certificate of its own for this name, which nobody trusts, both in PEM. False: OpenSSL could not. */
+bool x509info_self_signed(struct arena *, const char *name, const char **key, const char **certificate);
+/* Host names of the first certificate, also of one that has expired. */
+size_t x509info_names(struct arena *, const char *certificate, const char *names[X509INFO_NAMES_MAX]);
+/* Is one of these this name, or a wildcard for it? */
+bool x509info_covers(const char *const *names, size_t count, const char *name);
 /* Is this the key of the first certificate? */
 bool x509info_matches(const char *certificate, const char *key);
 #endif

@@ -2,17 +2,20 @@
 #include "action.h"
 
 #include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "buf.h"
 #include "json.h"
 
-enum { DATA_MAX = 4 << 20, TEXT_MAX = 8192, EXIT_RETRY = 75 /* EX_TEMPFAIL of sysexits.h */ };
+enum { DATA_MAX = 4 << 20, TEXT_MAX = 8192, BEAT_S = 2, EXIT_RETRY = 75, EXIT_BLOCKED = 69 /* EX_TEMPFAIL, EX_UNAVAILABLE of sysexits.h */ };
 
 const struct kind *kind_find(const char *name)
 {
@@ -61,11 +64,41 @@ void action_log(const char *fmt, ...)
 	va_end(args);
 }
 
+/* The step at work. */
+static struct { jmp_buf *back; bool last; char why[TEXT_MAX]; } step_now;
+
+__attribute__((format(printf, 1, 0)))
+static void end_step(const char *fmt, va_list args)
+{
+	jmp_buf *back = step_now.back;
+
+	vsnprintf(step_now.why, sizeof step_now.why, fmt, args);
+	step_now.back = NULL;
+	longjmp(*back, 1);
+}
+
+bool action_step(struct action *a, void (*step)(void *), void *arg, bool last, const char **why)
+{
+	jmp_buf back;
+
+	step_now.last = last;
+	if (setjmp(back) == 0) {
+		step_now.back = &back;
+		step(arg);
+		step_now.back = NULL;
+		return true;
+	}
+	*why = arena_strdup(a->arena, step_now.why);
+	return false;
+}
+
 void action_fail(const char *fmt, ...)
 {
 	va_list args;
 
 	va_start(args, fmt);
+	if (step_now.back)
+		end_step(fmt, args);
 	say("error", -1, fmt, args);
 	va_end(args);
 	exit(1);
@@ -76,9 +109,40 @@ void action_retry(const char *fmt, ...)
 	va_list args;
 
 	va_start(args, fmt);
+	if (step_now.back && step_now.last)
+		end_step(fmt, args);
 	say("error", -1, fmt, args);
 	va_end(args);
 	exit(EXIT_RETRY);
+}
+
+void action_blocked(const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	say("error", -1, fmt, args);
+	va_end(args);
+	exit(EXIT_BLOCKED);
+}
+
+static void still_here(int signal_number)
+{
+	(void)signal_number;
+	if (write(STDOUT_FILENO, "\n", 1) < 0)
+		_exit(EXIT_RETRY); /* nobody listens any more */
+}
+
+void action_waits(bool waits)
+{
+	const struct itimerval every = { { waits ? BEAT_S : 0, 0 }, { waits ? BEAT_S : 0, 0 } };
+	const struct sigaction action = { .sa_handler = waits ? still_here : SIG_DFL, .sa_flags = SA_RESTART };
+
+	if (waits)
+		sigaction(SIGALRM, &action, NULL);
+	setitimer(ITIMER_REAL, &every, NULL);
+	if (!waits)
+		sigaction(SIGALRM, &action, NULL);
 }
 
 void action_result(struct json_object *result)
@@ -90,7 +154,9 @@ void action_result(struct json_object *result)
 	buf_init(&text, DATA_MAX);
 	buf_str(&text, json_object_to_json_string_ext(line, JSON_C_TO_STRING_PLAIN));
 	buf_char(&text, '\n');
-	for (size_t at = 0; !buf_failed(&text) && at < text.len;) {
+	if (buf_failed(&text))
+		action_fail("what was found out is longer than %d bytes and cannot be kept", DATA_MAX);
+	for (size_t at = 0; at < text.len;) {
 		ssize_t n = write(STDOUT_FILENO, text.data + at, text.len - at);
 
 		if (n < 0 && errno != EINTR)

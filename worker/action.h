@@ -44,19 +44,27 @@ const char *action_secret(struct action *, const char *name);
 void action_progress(int percent, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void action_log(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void action_result(struct json_object *); /* kept with the job and given to its resource; takes the reference */
+/* While it waits for another action of ours: that it is no idleness (setting job_idle_s) is said every few seconds. */
+void action_waits(bool);
 /* End it: for good, with a reason that says what to do; or for now, to be tried again later. */
 _Noreturn void action_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 _Noreturn void action_retry(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* Or because something else on the machine is in the way: the job is tried, without end, until that is mended. */
+_Noreturn void action_blocked(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* Run one step of several: what would end the action with action_fail, and with `last` what would with action_retry, ends the step
+ * alone: false with the reason. Steps do not nest. */
+bool action_step(struct action *, void (*step)(void *), void *arg, bool last, const char **why);
 
 /*
  * Programs, run without a shell. They die with the action (PR_SET_PDEATHSIG), get a clean environment and no open files
  * but the ones named here. Arguments of other people's making go after "--" or where the program takes no option.
  */
-#define COMMAND_ARGS_MAX 64
+#define COMMAND_ARGS_MAX 160 /* room for every service that may be named */
 struct command {
 	const char *argv[COMMAND_ARGS_MAX]; /* ended by NULL; a program without "/" is looked for in the fixed PATH */
 	const char *const *env;      /* "NAME=value" beyond PATH, HOME and LC_ALL; ended by NULL; or NULL */
 	const char *user;            /* Unix user to run as; NULL: the action's own */
+	bool tenant;                 /* it is a tenant's in any case: limited as tenants' programs are (contain.h), as all with a user are */
 	const char *folder;          /* to run in; NULL: / */
 	const char *input;           /* for its stdin; NULL: nothing */
 	size_t input_len;
@@ -69,7 +77,8 @@ struct command {
 	int status;                  /* exit code; 128 + number of the signal; 127: could not be started */
 	char *output;                /* what was kept of stdout, never NULL */
 	size_t output_len;
-	char *errors;                /* the last 4 KiB of stderr, never NULL */
+	bool cut;                    /* there was more of it than was kept */
+	char *errors;                /* the last 64 KiB of stderr, never NULL */
 };
 /* True when it ended with exit code 0. */
 bool command_run(struct action *, struct command *);
@@ -77,8 +86,10 @@ bool command_run(struct action *, struct command *);
 bool command_pipe(struct action *, struct command *, size_t count);
 /* What a command that failed has to say, as one line: the end of its stderr, else how it ended. */
 const char *command_complaint(struct action *, const struct command *);
-/* A setting that holds a command line ("nginx -s reload"), split at spaces, put before `argv`'s other words. False: too long. */
-bool command_split(struct action *, const char *line, struct command *);
+/* A setting that holds a command line ("nginx -s reload"), split at spaces into `argv`; then further words, one at a time. They end
+ * the action where `argv` has no room: no word is left out. */
+void command_split(struct action *, const char *line, struct command *);
+void command_add(struct command *, const char *word);
 
 /*
  * Files. `root` is an open folder that nothing below may lead out of (openat2, RESOLVE_BENEATH; symbolic links are not

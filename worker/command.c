@@ -15,8 +15,9 @@
 #include <unistd.h>
 
 #include "buf.h"
+#include "contain.h"
 
-enum { OUTPUT_MAX = 64 << 10, ERRORS_MAX = 4 << 10, LINE_MAX_BYTES = 64 << 10, ENV_MAX = 32, PIPE_MAX = 8, NOT_STARTED = 127, LOOK_MS = 50 };
+enum { OUTPUT_MAX = 64 << 10, ERRORS_MAX = 64 << 10, COMPLAINT_MAX = 4 << 10, LINE_MAX_BYTES = 64 << 10, ENV_MAX = 32, PIPE_MAX = 8, NOT_STARTED = 127, LOOK_MS = 50 };
 #define SEARCH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 /* One program while it runs. */
@@ -31,15 +32,19 @@ struct member {
 };
 
 /* In the new process: become what the command says, and run it. What cannot be done ends it. */
-static _Noreturn void become(const struct command *c, pid_t parent, int in, int out, int err)
+static _Noreturn void become(const struct action *a, const struct command *c, pid_t parent, int in, int out, int err)
 {
-	const char *env[ENV_MAX + 4] = { "PATH=" SEARCH, "LC_ALL=C.UTF-8" };
+	const char *env[ENV_MAX + 4] = { "PATH=" SEARCH, "LC_ALL=C.UTF-8" }, *why;
 	char home[512], name[64]; /* a copy: getpwnam would write over its own answer to somebody else, and find the first user there is */
 	size_t n = 2;
 	struct passwd *user = NULL;
 
 	if (c->user && ((size_t)snprintf(name, sizeof name, "%s", c->user) >= sizeof name || !(user = getpwnam(name)))) {
 		dprintf(err, "there is no Unix user %s\n", c->user);
+		_exit(NOT_STARTED);
+	}
+	if ((user || c->tenant) && !contain_join(&a->config, user ? user->pw_uid : geteuid(), &why)) {
+		dprintf(err, "%s\n", why);
 		_exit(NOT_STARTED);
 	}
 	if (user && user->pw_uid != geteuid() &&
@@ -52,8 +57,13 @@ static _Noreturn void become(const struct command *c, pid_t parent, int in, int 
 		_exit(NOT_STARTED);
 	snprintf(home, sizeof home, "HOME=%s", user ? user->pw_dir : "/");
 	env[n++] = home;
-	for (const char *const *more = c->env; more && *more && n < ENV_MAX + 3; more++)
+	for (const char *const *more = c->env; more && *more; more++) {
+		if (n >= ENV_MAX + 3) {
+			dprintf(err, "its environment has more than %d entries\n", ENV_MAX);
+			_exit(NOT_STARTED);
+		}
 		env[n++] = *more;
+	}
 	if (dup2(in, STDIN_FILENO) < 0 || dup2(out, STDOUT_FILENO) < 0 || dup2(err, STDERR_FILENO) < 0 ||
 	    chdir(c->folder ? c->folder : "/") != 0) {
 		dprintf(err, "%s: %s\n", c->folder ? c->folder : "/", strerror(errno));
@@ -79,7 +89,7 @@ static void shut(int *fd)
 }
 
 /* Start one; *input is what the one before writes, replaced by what this one does. */
-static bool start(struct member *m, int *input, bool last)
+static bool start(const struct action *a, struct member *m, int *input, bool last)
 {
 	struct command *c = m->command;
 	int in[2] = { -1, -1 }, out[2] = { -1, -1 }, err[2] = { -1, -1 };
@@ -100,7 +110,7 @@ static bool start(struct member *m, int *input, bool last)
 		pipes_made = pipes_made && pipe2(out, O_CLOEXEC) == 0;
 	m->pid = pipes_made && in[0] >= 0 && out[1] >= 0 ? fork() : -1;
 	if (m->pid == 0)
-		become(c, parent, in[0], out[1], err[1]);
+		become(a, c, parent, in[0], out[1], err[1]);
 	shut(&in[0]);
 	shut(&out[1]);
 	shut(&err[1]);
@@ -156,6 +166,7 @@ static void take_output(struct member *m)
 	for (char *c = bytes; m->command->line && c < bytes + n; c++)
 		if (!*c)
 			*c = ' '; /* lines are texts */
+	m->command->cut |= !m->command->line && m->output.len + (size_t)n > max;
 	if (m->command->line || m->output.len < max)
 		buf_add(&m->output, bytes, m->command->line || max - m->output.len > (size_t)n ? (size_t)n : max - m->output.len);
 	lines(m, false);
@@ -266,7 +277,7 @@ bool command_pipe(struct action *a, struct command *commands, size_t count)
 		m->in = m->out = m->err = -1;
 		buf_init(&m->output, (m->command->output_max ? m->command->output_max : OUTPUT_MAX) + 2 * LINE_MAX_BYTES);
 		buf_init(&m->errors, 4 * ERRORS_MAX);
-		start(m, &input, i + 1 == count);
+		start(a, m, &input, i + 1 == count);
 	}
 	shut(&input);
 	if (good)
@@ -296,11 +307,44 @@ bool command_run(struct action *a, struct command *c)
 	return command_pipe(a, c, 1);
 }
 
+static const char *line_after(const char *line)
+{
+	return line + strcspn(line, "\n") + (line[strcspn(line, "\n")] == '\n');
+}
+
+/* "\t/build/restic/main.go:12 +0x1d": the place of the function that the line before names. */
+static bool is_place(const char *line)
+{
+	const char *go = *line == '\t' ? strstr(line, ".go:") : NULL;
+
+	return go && go < line + strcspn(line, "\n");
+}
+
+/* What a Go program says without the stacks of its panics, which are nothing for people. */
+static char *without_stacks(struct arena *arena, const char *errors)
+{
+	char *text = arena_alloc(arena, strlen(errors) + 1), *out = text;
+
+	for (const char *line = errors, *next; text && *line; line = next) {
+		next = line_after(line);
+		if (is_place(line) || is_place(next) || strncmp(line, "goroutine ", 10) == 0)
+			continue;
+		memcpy(out, line, (size_t)(next - line));
+		out += next - line;
+	}
+	return text;
+}
+
 const char *command_complaint(struct action *a, const struct command *c)
 {
-	char *text = arena_strdup(a->arena, c->errors);
+	char *text = without_stacks(a->arena, c->errors);
 	size_t len = text ? strlen(text) : 0;
 
+	if (len != strlen(c->errors))
+		action_log("%s", c->errors);
+	if (len > COMPLAINT_MAX)
+		text += len - COMPLAINT_MAX;
+	len = text ? strlen(text) : 0;
 	while (len && strchr(" \n\t", text[len - 1]))
 		text[--len] = '\0';
 	for (char *at = text; at && *at; at++)
@@ -312,17 +356,26 @@ const char *command_complaint(struct action *a, const struct command *c)
 	                       : arena_printf(a->arena, "%s ended with exit code %d", c->argv[0], c->status);
 }
 
-bool command_split(struct action *a, const char *line, struct command *c)
+void command_add(struct command *c, const char *word)
 {
-	char *rest = arena_strdup(a->arena, line), *word;
 	size_t n = 0;
 
+	while (c->argv[n])
+		n++;
+	if (n == COMMAND_ARGS_MAX - 1)
+		action_fail("the command that begins with %s has more than %d words", c->argv[0], COMMAND_ARGS_MAX - 1);
+	c->argv[n] = word;
+	c->argv[n + 1] = NULL;
+}
+
+void command_split(struct action *a, const char *line, struct command *c)
+{
+	char *rest = arena_strdup(a->arena, line), *word;
+
+	c->argv[0] = NULL;
 	while (rest && (word = strsep(&rest, " ")))
-		if (*word) {
-			if (n == COMMAND_ARGS_MAX - 1)
-				return false;
-			c->argv[n++] = word;
-		}
-	c->argv[n] = NULL;
-	return n > 0;
+		if (*word)
+			command_add(c, word);
+	if (!c->argv[0])
+		action_fail("a setting that is to be a command is empty");
 }

@@ -20,7 +20,7 @@
 #include "timestamp.h"
 #include "utf8.h"
 
-enum { HEAD_MAX = 128, READS_MAX = 64, NAMES_MAX = 1000, TAKEN_MAX = 200, ROUND_MAX = 500, ID_DIGITS = 18 };
+enum { HEAD_MAX = 128, READS_MAX = 64, NAMES_MAX = 1000, TAKEN_MAX = 20, ID_DIGITS = 18 };
 #define HEAD "postern-cron 1 "
 #define DAY_US (INT64_C(86400) * 1000000)
 
@@ -217,7 +217,7 @@ static bool is_number(const char *name)
 	return len > 0 && len <= ID_DIGITS && strspn(name, "0123456789") == len;
 }
 
-/* One account's results, at most so many. Returns how many; -1: PostgreSQL is away. */
+/* One account's results, at most so many in a round, that it keeps no others waiting. Returns how many; -1: PostgreSQL is away. */
 static int collect_from(struct db *db, int root, const char *user)
 {
 	int fd = file_open_beneath(root, user, O_RDONLY | O_DIRECTORY, 0), count = 0;
@@ -245,9 +245,9 @@ static int collect_from(struct db *db, int root, const char *user)
 	return count;
 }
 
-bool cron_collect(const struct config *config, struct db *db, struct arena *arena)
+void cron_collect(const struct config *config, struct db *db, struct arena *arena)
 {
-	int fd = open(config->cron_results_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW), total = 0, count = 0;
+	int fd = open(config->cron_results_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW), count = 0;
 	DIR *users = fd >= 0 ? fdopendir(fd) : NULL;
 	char zone[TIMESTAMP_ZONE_MAX];
 	struct dirent *e;
@@ -256,13 +256,12 @@ bool cron_collect(const struct config *config, struct db *db, struct arena *aren
 	if (users && (fstat(fd, &st) != 0 || st.st_uid != geteuid() || st.st_mode & (S_IWGRP | S_IWOTH)))
 		log_event("error", "not_collected", "folder", config->cron_results_dir, "message", "it must belong to posternd's user, who alone may write it", NULL);
 	else
-		while (users && count >= 0 && total < ROUND_MAX && (e = readdir(users)))
-			if (*e->d_name != '.' && (count = collect_from(db, fd, e->d_name)) > 0)
-				total += count;
+		while (users && count >= 0 && (e = readdir(users)))
+			if (*e->d_name != '.')
+				count = collect_from(db, fd, e->d_name);
 	if (users)
 		closedir(users);
 	else if (fd >= 0)
 		close(fd);
 	db_ran(db, &tick, (struct db_value[]){ db_text(timestamp_zone(zone)) }, NULL, arena);
-	return total >= ROUND_MAX;
 }

@@ -24,6 +24,6 @@ struct cron_result {
 /* Take a result out of a folder, which then has it no more. False: there is none, or nothing that a run of ours leaves. */
 bool cron_take(struct arena *, int folder, const char *name, struct cron_result *);
 
-/* Note what ran since, and when it runs next. True: there is more to collect. */
-bool cron_collect(const struct config *, struct db *, struct arena *);
+/* Note what ran since, of each account a few, and when it runs next. */
+void cron_collect(const struct config *, struct db *, struct arena *);
 #endif

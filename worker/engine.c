@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "json.h"
@@ -26,7 +27,7 @@ struct engine {
 	void (*list)(struct action *, const char *tag, struct command *);
 	struct json_object *(*listed)(const char *output, size_t len); /* array of snapshots' names; NULL: not understood */
 	void (*forget)(struct action *, struct json_object *snapshots, size_t first, size_t count, struct command *);
-	void (*prune)(struct action *, struct command *);
+	void (*prune)(struct action *, bool tight, struct command *); /* tight: writing no more than it must */
 };
 
 /* --- restic ------------------------------------------------------------------------------------------------------------ */
@@ -36,34 +37,21 @@ struct engine {
 static void restic(struct action *a, struct command *c, const char *folder, ...)
 {
 	const char **env = arena_alloc(a->arena, 4 * sizeof *env), *word;
-	size_t n = 0;
 	va_list words;
 
 	*c = (struct command){ 0 };
-	if (!env || !command_split(a, a->config.backup_engine, c))
-		action_fail("backup_engine: must be a program with at most %d words", COMMAND_ARGS_MAX - 1);
-	while (c->argv[n])
-		n++;
+	if (!env)
+		action_retry("out of memory");
+	command_split(a, a->config.backup_engine, c);
 	va_start(words, folder);
-	while ((word = va_arg(words, const char *)) && n < COMMAND_ARGS_MAX - 2)
-		c->argv[n++] = word;
+	while ((word = va_arg(words, const char *)))
+		command_add(c, word);
 	va_end(words);
-	c->argv[n++] = "--no-cache";
+	command_add(c, "--no-cache");
 	env[0] = arena_printf(a->arena, "RESTIC_REPOSITORY=%s", folder ? folder : a->config.backup_repository);
 	env[1] = arena_printf(a->arena, "RESTIC_PASSWORD_FILE=%s", a->config.backup_password_file);
 	env[2] = "RESTIC_PROGRESS_FPS=1";
 	c->env = env;
-}
-
-static void append(struct command *c, const char *word)
-{
-	size_t n = 0;
-
-	while (c->argv[n])
-		n++;
-	if (n >= COMMAND_ARGS_MAX - 1)
-		action_fail("backup_engine: has too many words");
-	c->argv[n] = word;
 }
 
 static void restic_create(struct action *a, const char *folder, struct command *c)
@@ -82,7 +70,7 @@ static void restic_save(struct action *a, const char *file, const char *const *t
 {
 	restic(a, c, NULL, "backup", "--json", "--stdin", "--stdin-filename", file, NULL);
 	for (; *tags; tags++)
-		append(c, arena_printf(a->arena, "--tag=%s", *tags));
+		command_add(c, arena_printf(a->arena, "--tag=%s", *tags));
 }
 
 static int64_t number_of(struct json_object *line, const char *name)
@@ -147,12 +135,12 @@ static void restic_forget(struct action *a, struct json_object *snapshots, size_
 {
 	restic(a, c, NULL, "forget", "--quiet", NULL);
 	for (size_t i = first; i < first + count; i++)
-		append(c, json_object_get_string(json_object_array_get_idx(snapshots, i)));
+		command_add(c, json_object_get_string(json_object_array_get_idx(snapshots, i)));
 }
 
-static void restic_prune(struct action *a, struct command *c)
+static void restic_prune(struct action *a, bool tight, struct command *c)
 {
-	restic(a, c, NULL, "prune", "--quiet", NULL);
+	restic(a, c, NULL, "prune", "--quiet", tight ? "--max-repack-size=0" : NULL, NULL);
 }
 
 static const struct engine engine = { restic_create, restic_unlock, restic_save, restic_said, restic_load,
@@ -227,12 +215,58 @@ static void make_repository(struct action *a, int root)
 		action_fail("the repository %s cannot be put in place: %s", path, strerror(errno));
 }
 
+/*
+ * Whatever deletes a backup writes first: a lock, an index. So a file of some size lies in the repository, where the engine does
+ * not look at it, and goes where the disk is full; it is made anew when there is room.
+ */
+static bool tight; /* it went */
+
+static const char *ballast_of(struct action *a)
+{
+	return arena_printf(a->arena, "%s/postern.ballast", a->config.backup_repository);
+}
+
+static void keep_ballast(struct action *a)
+{
+	const char *path = ballast_of(a);
+	off_t size = (off_t)a->config.backup_ballast_mb << 20;
+	struct stat st;
+	int fd, error;
+
+	if (lstat(path, &st) == 0 && st.st_size == size)
+		return;
+	unlink(path);
+	if (size == 0)
+		return;
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	error = fd < 0 ? errno : posix_fallocate(fd, 0, size);
+	if (fd >= 0)
+		close(fd);
+	if (error == 0)
+		return;
+	unlink(path);
+	action_log("the file %s of %d MB, which is there to go when the disk is full, cannot be made: %s", path,
+	           a->config.backup_ballast_mb, strerror(error));
+}
+
+static void make_room(struct action *a)
+{
+	struct statvfs fs;
+	unsigned long long need = (unsigned long long)a->config.backup_ballast_mb << 20;
+
+	tight = statvfs(a->config.backup_repository, &fs) == 0 && (unsigned long long)fs.f_bavail * fs.f_frsize < need;
+	if (tight && unlink(ballast_of(a)) == 0)
+		action_log("the disk of the repository is full: %s went to make room for the deletion", ballast_of(a));
+}
+
 static bool take(int how)
 {
 	int done;
 
+	action_waits(true); /* for whoever has it alone: their job is limited, and lets go at its end */
 	while ((done = flock(lock, how)) != 0 && errno == EINTR)
 		;
+	action_waits(false);
 	return done == 0;
 }
 
@@ -262,6 +296,10 @@ void engine_open(struct action *a, enum engine_use use)
 		engine.unlock(a, &unlock);
 		if (!command_run(a, &unlock))
 			action_fail("the repository cannot be opened: %s", command_complaint(a, &unlock));
+		if (use == ENGINE_ALONE)
+			make_room(a);
+		else
+			keep_ballast(a);
 		if (use == ENGINE_SHARED)
 			take(LOCK_SH);
 	}
@@ -347,15 +385,32 @@ bool engine_forget(struct action *a, const char *tag, const char **why)
 	return done;
 }
 
+bool engine_forget_one(struct action *a, const char *snapshot, const char **why)
+{
+	struct json_object *one = json_object_new_array();
+	bool done;
+
+	json_object_array_add(one, json_object_new_string(snapshot));
+	done = alone_now(why) && forget_all(a, one, why);
+	json_object_put(one);
+	return done;
+}
+
 bool engine_prune(struct action *a, const char **why)
 {
 	struct command prune;
 
 	if (!alone_now(why))
 		return false;
-	engine.prune(a, &prune);
-	if (command_run(a, &prune))
-		return true;
-	*why = command_complaint(a, &prune);
-	return false;
+	for (bool first = tight;; first = false) { /* where there is no room, whole files first; the rest needs more of it */
+		engine.prune(a, first, &prune);
+		if (!command_run(a, &prune)) {
+			*why = command_complaint(a, &prune);
+			return false;
+		}
+		if (!first)
+			break;
+	}
+	keep_ballast(a);
+	return true;
 }

@@ -33,5 +33,7 @@ struct json_object *engine_list(struct action *, const char *tag, const char **w
 /* Forget all snapshots that have this tag; their space is freed by engine_prune(). Needs the repository ALONE: false with the
  * reason in *why where it is not, or where the engine failed. */
 bool engine_forget(struct action *, const char *tag, const char **why);
+/* The same for one snapshot, by its name or the beginning of that. */
+bool engine_forget_one(struct action *, const char *snapshot, const char **why);
 bool engine_prune(struct action *, const char **why);
 #endif

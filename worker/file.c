@@ -133,7 +133,20 @@ char *file_read(struct action *a, int root, const char *path, size_t max, size_t
 	return n < 0 ? NULL : text;
 }
 
-static bool remove_tree(int folder, const char *name, int depth)
+/* What lies deeper than folders may be open at once is put beside what is removed, and removed then: whoever has a home may
+ * nest as many folders as he likes. */
+static bool put_beside(int top, int folder, const char *name, unsigned *beside)
+{
+	char other[40];
+
+	snprintf(other, sizeof other, ".postern-removed-%d-%u", (int)getpid(), *beside);
+	if (renameat2(folder, name, top, other, RENAME_NOREPLACE) != 0)
+		return false;
+	++*beside;
+	return true;
+}
+
+static bool remove_tree(int top, int folder, const char *name, int depth, unsigned *beside)
 {
 	int fd;
 	DIR *entries;
@@ -144,10 +157,8 @@ static bool remove_tree(int folder, const char *name, int depth)
 		return true;
 	if (errno != EISDIR && errno != EPERM)
 		return false;
-	if (depth == 0) {
-		errno = ELOOP;
-		return false;
-	}
+	if (depth == 0)
+		return put_beside(top, folder, name, beside);
 	fd = openat(folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0 || !(entries = fdopendir(fd))) {
 		if (fd >= 0)
@@ -156,7 +167,7 @@ static bool remove_tree(int folder, const char *name, int depth)
 	}
 	while (gone && (e = readdir(entries)))
 		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-			gone = remove_tree(dirfd(entries), e->d_name, depth - 1);
+			gone = remove_tree(top, dirfd(entries), e->d_name, depth - 1, beside);
 	closedir(entries);
 	return gone && (unlinkat(folder, name, AT_REMOVEDIR) == 0 || errno == ENOENT);
 }
@@ -164,12 +175,18 @@ static bool remove_tree(int folder, const char *name, int depth)
 bool file_remove(int root, const char *path)
 {
 	const char *name;
+	char other[40];
 	int folder = parent_of(root, path, &name);
+	unsigned beside = 0;
 	bool gone;
 
 	if (folder < 0)
 		return errno == ENOENT;
-	gone = remove_tree(folder, name, DEPTH_MAX);
+	gone = remove_tree(folder, folder, name, DEPTH_MAX, &beside);
+	for (unsigned i = 0; gone && i < beside; i++) {
+		snprintf(other, sizeof other, ".postern-removed-%d-%u", (int)getpid(), i);
+		gone = remove_tree(folder, folder, other, DEPTH_MAX, &beside);
+	}
 	close(folder);
 	return gone;
 }
@@ -178,10 +195,12 @@ int file_lock(const char *path)
 {
 	int fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 
+	action_waits(true);
 	while (fd >= 0 && flock(fd, LOCK_EX) != 0)
 		if (errno != EINTR) {
 			close(fd);
-			return -1;
+			fd = -1;
 		}
+	action_waits(false);
 	return fd;
 }

@@ -18,6 +18,7 @@ struct kind {
 	 * must be there; F_NULLABLE: may be null. Ended by a zero row; the JSON of F_JSON fields is handed over as it is. */
 	const struct field *fields;
 	void (*run)(struct action *); /* returns when all is done; see action.h for what else it may say */
+	bool heavy;                 /* goes through much data, or runs what a tenant wrote: one of an account at once (work.take) */
 };
 
 extern const struct kind *const __start_postern_kinds[];

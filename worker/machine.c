@@ -6,11 +6,12 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
-enum { LINE_BYTES = 4096, DISKS_MAX = 64, LINKS_MAX = 64, PROCESSES_MAX = 65536, DEPTH_MAX = 64 };
+enum { LINE_BYTES = 4096, DEPTH_MAX = 64 };
 
 static void add_int(struct json_object *o, const char *name, int64_t n)
 {
@@ -186,13 +187,13 @@ static struct json_object *disk(const char *mount, const char *source, const cha
 /* Each file system once, wherever else it is mounted. */
 static void add_disks(struct json_object *facts)
 {
-	char line[LINE_BYTES], device[32], mount[1024], type[64], source[1024], seen[DISKS_MAX][32], *rest;
+	char line[LINE_BYTES], device[32], mount[1024], type[64], source[1024], (*seen)[32] = NULL, (*more)[32], *rest;
 	struct json_object *list = json_object_new_array(), *one;
 	FILE *f = fopen("/proc/self/mountinfo", "re");
-	size_t n = 0, i;
+	size_t n = 0, room = 0, i;
 	bool root = false;
 
-	while (f && n < DISKS_MAX && fgets(line, sizeof line, f)) {
+	while (f && fgets(line, sizeof line, f)) {
 		if (sscanf(line, "%*d %*d %31s %*s %1023s", device, mount) != 2 || !(rest = strstr(line, " - ")) ||
 		    sscanf(rest, " - %63s %1023s", type, source) != 2 || !is_disk(mount, source, type))
 			continue;
@@ -202,11 +203,17 @@ static void add_disks(struct json_object *facts)
 		root |= strcmp(mount, "/") == 0;
 		if (i < n || !(one = disk(mount, source, type)))
 			continue;
-		snprintf(seen[n++], sizeof *seen, "%s", device);
+		if (n == room && (more = realloc(seen, (room + 32) * sizeof *seen))) {
+			seen = more;
+			room += 32;
+		}
+		if (n < room) /* else it may be shown twice */
+			snprintf(seen[n++], sizeof *seen, "%s", device);
 		json_object_array_add(list, one);
 	}
 	if (f)
 		fclose(f);
+	free(seen);
 	if (!root && (one = disk("/", "/", "unknown"))) /* in a chroot its mount is nowhere to be seen */
 		json_object_array_add(list, one);
 	json_object_object_add(facts, "disks", list);
@@ -218,9 +225,8 @@ static void add_network(struct json_object *facts)
 	struct json_object *list = json_object_new_array(), *one;
 	FILE *f = fopen("/proc/net/dev", "re");
 	long long in, in_errors, in_dropped, out, out_errors, out_dropped;
-	size_t n = 0;
 
-	while (f && n < LINKS_MAX && fgets(line, sizeof line, f)) {
+	while (f && fgets(line, sizeof line, f)) {
 		if (sscanf(line, " %31[^:]: %lld %*d %lld %lld %*d %*d %*d %*d %lld %*d %lld %lld", name, &in, &in_errors, &in_dropped, &out, &out_errors,
 		           &out_dropped) != 7 || strcmp(name, "lo") == 0)
 			continue;
@@ -231,7 +237,6 @@ static void add_network(struct json_object *facts)
 		add_int(one, "errors", in_errors + out_errors);
 		add_int(one, "dropped", in_dropped + out_dropped);
 		json_object_array_add(list, one);
-		n++;
 	}
 	if (f)
 		fclose(f);
@@ -270,9 +275,10 @@ static int64_t boot_s(void)
 static bool read_process(pid_t pid, int64_t boot, struct process *p)
 {
 	char path[64], line[LINE_BYTES], *rest;
-	long long user, system, dead_user, dead_system, started, pages;
+	long long user, system, dead_user, dead_system, threads, started, pages;
 	long ticks = sysconf(_SC_CLK_TCK);
 	int parent;
+	struct stat st;
 	FILE *f;
 	bool got;
 
@@ -280,13 +286,17 @@ static bool read_process(pid_t pid, int64_t boot, struct process *p)
 	if (!(f = fopen(path, "re")))
 		return false;
 	got = fgets(line, sizeof line, f) && (rest = strrchr(line, ')')) &&
-	      sscanf(rest + 1, " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lld %lld %lld %lld %*d %*d %*d %*d %lld %*u %lld", &p->state, &parent, &user,
-	             &system, &dead_user, &dead_system, &started, &pages) == 8;
+	      sscanf(rest + 1, " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lld %lld %lld %lld %*d %*d %lld %*d %lld %*u %lld", &p->state, &parent, &user,
+	             &system, &dead_user, &dead_system, &threads, &started, &pages) == 9;
 	fclose(f);
+	snprintf(path, sizeof path, "/proc/%d", (int)pid); /* the folder is its user's, whatever the process has hidden */
+	got = got && stat(path, &st) == 0;
 	if (!got || ticks <= 0)
 		return false;
 	p->pid = pid;
 	p->parent = parent;
+	p->user = st.st_uid;
+	p->threads = threads;
 	p->cpu_ms = (user + system + dead_user + dead_system) * 1000 / ticks;
 	p->memory_bytes = pages * sysconf(_SC_PAGESIZE);
 	p->started_s = boot + started / ticks;
@@ -308,7 +318,7 @@ struct processes processes_read(void)
 	size_t room = 0;
 	int64_t boot = boot_s();
 
-	while (proc && (e = readdir(proc)) && all.count < PROCESSES_MAX) {
+	while (proc && (e = readdir(proc))) {
 		if (!isdigit((unsigned char)*e->d_name))
 			continue;
 		if (all.count == room) {
@@ -341,15 +351,43 @@ const struct process *processes_find(const struct processes *all, pid_t pid)
 	return p && p->state != 'Z' && p->state != 'X' ? p : NULL;
 }
 
+static bool descends(const struct processes *all, const struct process *p, pid_t pid)
+{
+	for (int depth = 0; p && p->pid != pid && depth < DEPTH_MAX; depth++)
+		p = processes_find(all, p->parent);
+	return p && p->pid == pid;
+}
+
+int64_t processes_threads(const struct processes *all, uid_t user)
+{
+	int64_t threads = 0;
+
+	for (size_t i = 0; i < all->count; i++)
+		threads += all->item[i].user == user ? all->item[i].threads : 0;
+	return threads;
+}
+
+int64_t processes_cpu_of_others(const struct processes *all, pid_t pid, uid_t own)
+{
+	int64_t everybody = 0, others = 0;
+	bool any = false;
+
+	for (size_t i = 0; i < all->count; i++)
+		if (descends(all, &all->item[i], pid)) {
+			everybody += all->item[i].cpu_ms;
+			if (all->item[i].user != own && all->item[i].state != 'Z') {
+				others += all->item[i].cpu_ms;
+				any = true;
+			}
+		}
+	return any ? others : everybody;
+}
+
 void processes_sum(const struct processes *all, pid_t pid, int64_t *cpu_ms, int64_t *memory_bytes)
 {
 	*cpu_ms = *memory_bytes = 0;
 	for (size_t i = 0; i < all->count; i++) {
-		const struct process *p = &all->item[i];
-
-		for (int depth = 0; p && p->pid != pid && depth < DEPTH_MAX; depth++)
-			p = processes_find(all, p->parent);
-		if (p && p->pid == pid) {
+		if (descends(all, &all->item[i], pid)) {
 			*cpu_ms += all->item[i].cpu_ms;
 			*memory_bytes += all->item[i].memory_bytes;
 		}

@@ -21,13 +21,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <openssl/evp.h>
+
 #include "acme.h"
 #include "action.h"
+#include "contain.h"
 #include "cron.h"
 #include "db.h"
 #include "input.h"
 #include "json.h"
 #include "log.h"
+#include "machine.h"
 #include "envelope.h"
 #include "sealer.h"
 #include "settings.h"
@@ -38,7 +42,8 @@
 
 enum {
 	TASKS_MAX = 64, LEASE_S = 60, BEAT_S = 15, POLL_S = 2, HOUSE_S = 60, CRON_S = 2, SEQUENCE_MAX = 2000,
-	SEQUENCE_SLOW_MS = 1000, SEQUENCE_FAST_MS = 100, TELL_MS = 500, PAUSE_MIN_S = 5, PAUSE_MAX_S = 3600, KINDS_MAX = 256
+	SEQUENCE_SLOW_MS = 1000, SEQUENCE_FAST_MS = 100, TELL_MS = 500, PAUSE_MIN_S = 5, PAUSE_MAX_S = 3600,
+	PAUSE_BLOCKED_S = 10
 };
 #define SECOND ((int64_t)1000000)
 
@@ -53,10 +58,12 @@ static const char help[] =
 	"  --cron-run RESULT COMMAND   what crontabs call: runs the command, leaves in that file how it went\n"
 	"  --version, --help\n";
 
-static const struct db_stmt take = { "take", "SELECT * FROM work.take($1::text, $2::int, $3::text[], $4::int)", 4, 7 };
+static const struct db_stmt take = {
+	"take", "SELECT * FROM work.take($1::text, $2::int, $3::text[], $4::int, $5::text[], $6::int, $7::int)", 7, 8
+};
 static const struct db_stmt beat = { "beat", "SELECT * FROM work.beat($1::text, $2::text[], $3::int)", 3, 1 };
 static const struct db_stmt step = { "step", "SELECT work.step($1::text, $2::text, $3::int, $4::text, $5::text)", 5, 1 };
-static const struct db_stmt finish = { "finish", "SELECT work.finish($1::text, $2::text, $3::bool, $4::text, $5::text, $6::text, $7::int)", 7, 1 };
+static const struct db_stmt finish = { "finish", "SELECT work.finish($1::text, $2::text, $3::bool, $4::text, $5::text, $6::text, $7::int, $8::bool)", 8, 1 };
 static const struct db_stmt recover = { "recover", "SELECT work.recover($1::text, $2::text)", 2, 1 };
 static const struct db_stmt sequence = { "sequence", "SELECT work.sequence($1::int)", 1, 1 };
 static const struct db_stmt house = { "house", "SELECT work.keep_house($1::int, $2::int)", 2, 1 };
@@ -71,15 +78,16 @@ struct worker {
 	struct settings *settings;
 	const char *config_path;
 	struct arena *arena;        /* of one round of the loop */
-	struct db *db;
-	PGconn *listener;
+	struct db *db, *listener;
+	unsigned opened;            /* of db: its connections */
 	struct sealer sealer;
 	struct watch watch;
-	char machine[80], name[160];/* "host", "host pid random" */
+	char machine[80];           /* the host's name */
+	char node[33], name[80];    /* see name_node(); "node pid random" */
 	struct task tasks[TASKS_MAX];
 	size_t room;                /* tasks that may run at once */
 	bool ending, recovered;
-	int64_t listen_us, take_us, beat_us, house_us, cron_us, sequence_us, settle_us; /* when each is due next */
+	int64_t listen_us, take_us, idle_us, beat_us, house_us, cron_us, sequence_us, settle_us; /* when each is due next */
 };
 
 static bool ran_quietly(struct worker *w, const struct db_stmt *stmt, const struct db_value *values)
@@ -95,32 +103,29 @@ static bool ran_quietly(struct worker *w, const struct db_stmt *stmt, const stru
 
 static void listen_for_jobs(struct worker *w, int64_t now)
 {
-	char role[128];
-	const char *keys[] = { "dbname", "user", "application_name", "connect_timeout", NULL };
-	const char *values[] = { w->config.dsn_direct, role, "posternd", "3", NULL };
-
-	if (w->listener && PQstatus(w->listener) == CONNECTION_OK)
-		return;
-	PQfinish(w->listener);
-	w->listener = NULL;
-	if (now < w->listen_us)
+	if (db_opened(w->db) != w->opened) { /* elsewhere, maybe: a server that hangs never hangs up */
+		w->opened = db_opened(w->db);
+		db_close(w->listener);
+	}
+	if (db_connection(w->listener) || now < w->listen_us)
 		return;
 	w->listen_us = now + POLL_S * SECOND;
-	snprintf(role, sizeof role, "%sworker", w->config.role_prefix);
-	w->listener = PQconnectdbParams(keys, values, 1);
-	if (PQstatus(w->listener) == CONNECTION_OK)
-		PQclear(PQexec(w->listener, "LISTEN postern_jobs"));
+	db_command(w->listener, "LISTEN postern_jobs");
 	w->take_us = 0; /* what was asked for meanwhile */
 }
 
 static void hear_hints(struct worker *w)
 {
+	PGconn *c = db_connection(w->listener);
 	PGnotify *hint;
 
-	if (!w->listener)
+	if (!c)
 		return;
-	PQconsumeInput(w->listener);
-	while ((hint = PQnotifies(w->listener))) {
+	if (!PQconsumeInput(c)) {
+		db_close(w->listener);
+		return;
+	}
+	while ((hint = PQnotifies(c))) {
 		w->take_us = w->beat_us = 0; /* something new, or something to cancel */
 		PQfreemem(hint);
 	}
@@ -215,18 +220,20 @@ static int pause_s(int attempt)
 }
 
 /* Note how an attempt ended. False: PostgreSQL is away; it is to be noted later. */
-static bool noted(struct worker *w, const struct task *t, bool good, const char *why, bool again)
+static bool noted(struct worker *w, const struct task *t, bool good, const char *why, bool again, bool blocked)
 {
 	struct db_value values[] = {
 		db_text(w->name), db_text(t->job), db_bool(w->arena, good), db_text(good ? NULL : why),
 		db_text(t->result ? json_object_to_json_string_ext(t->result, JSON_C_TO_STRING_PLAIN) : NULL),
-		db_text(t->log.len ? t->log.data : NULL), { NULL, 0 }
+		db_text(t->log.len ? t->log.data : NULL), { NULL, 0 }, db_bool(w->arena, blocked)
 	};
 	PGresult *result = NULL;
 	struct db_error error;
 	enum db_status status;
 
-	if (again && t->attempt < t->kind->attempts)
+	if (blocked)
+		values[6] = db_int4(w->arena, PAUSE_BLOCKED_S);
+	else if (again && t->attempt < t->kind->attempts)
 		values[6] = db_int4(w->arena, pause_s(t->attempt));
 	status = db_run(w->db, &finish, values, &result, w->arena, &error);
 	PQclear(result);
@@ -305,7 +312,7 @@ end:
 /* A secret of the job and one of its plugin, each NULL where there is none. */
 struct sealed { const void *data; size_t len; };
 
-static void begin(struct worker *w, const char *job, const char *name, int attempt, const char *data, struct sealed sealed, const char *told, struct sealed of_it)
+static void begin(struct worker *w, const char *job, int64_t account, const char *name, int attempt, const char *data, struct sealed sealed, const char *told, struct sealed of_it)
 {
 	static const struct kind none = { "plugin", "", 60, 1, NULL, NULL };
 	struct task *t = NULL;
@@ -319,7 +326,7 @@ static void begin(struct worker *w, const char *job, const char *name, int attem
 			t = &w->tasks[i];
 	if (!t)
 		return; /* its lease runs out */
-	*t = (struct task){ .kind = kind_find(name), .attempt = attempt, .out = -1, .err = -1, .lock = -1 };
+	*t = (struct task){ .kind = kind_find(name), .account = account, .attempt = attempt, .out = -1, .err = -1, .lock = -1 };
 	snprintf(t->job, sizeof t->job, "%s", job);
 	if (told)
 		plugin = of_plugin(w, t, name, told, of_it.data, of_it.len, &why);
@@ -345,19 +352,43 @@ static void begin(struct worker *w, const char *job, const char *name, int attem
 	t->status = (again ? 75 : 1) << 8;
 }
 
+/* Of the kinds' names, all or the heavy ones. */
+static struct db_value kind_names(struct worker *w, bool heavy_only)
+{
+	const char **names = arena_array(w->arena, (size_t)(__stop_postern_kinds - __start_postern_kinds), sizeof *names);
+	size_t n = 0;
+
+	for (const struct kind *const *k = __start_postern_kinds; names && k < __stop_postern_kinds; k++)
+		if (!heavy_only || (*k)->heavy)
+			names[n++] = (*k)->name;
+	return db_text_array(w->arena, names, n);
+}
+
+/* How many more heavy jobs may begin: one place at least stays for others, where there are two. */
+static size_t heavy_room(const struct worker *w)
+{
+	size_t most = w->config.heavy_jobs ? (size_t)w->config.heavy_jobs : w->room / 2, busy = 0;
+
+	if (most >= w->room)
+		most = w->room - 1;
+	if (most == 0)
+		most = 1;
+	for (size_t i = 0; i < TASKS_MAX; i++)
+		busy += w->tasks[i].kind && w->tasks[i].kind->heavy;
+	return most > busy ? most - busy : 0;
+}
+
 static void take_jobs(struct worker *w, int64_t now)
 {
-	const char *names[KINDS_MAX];
-	size_t kinds = 0, busy = running(w), free_slots = w->room > busy ? w->room - busy : 0;
+	size_t busy = running(w), free_slots = w->room > busy ? w->room - busy : 0;
 	PGresult *result = NULL;
 
 	if (w->ending || now < w->take_us || !free_slots)
 		return;
 	w->take_us = now + POLL_S * SECOND;
-	for (const struct kind *const *k = __start_postern_kinds; k < __stop_postern_kinds && kinds < KINDS_MAX; k++)
-		names[kinds++] = (*k)->name;
 	struct db_value values[] = {
-		db_text(w->name), db_int4(w->arena, (int32_t)free_slots), db_text_array(w->arena, names, kinds), db_int4(w->arena, LEASE_S)
+		db_text(w->name), db_int4(w->arena, (int32_t)free_slots), kind_names(w, false), db_int4(w->arena, LEASE_S),
+		kind_names(w, true), db_int4(w->arena, (int32_t)heavy_room(w)), db_int4(w->arena, w->config.account_jobs)
 	};
 	if (!db_ran(w->db, &take, values, &result, w->arena))
 		return;
@@ -366,7 +397,7 @@ static void take_jobs(struct worker *w, int64_t now)
 
 		for (int n = 0; n < 2; n++)
 			both[n] = (struct sealed){ PQgetisnull(result, i, 4 + 2 * n) ? NULL : PQgetvalue(result, i, 4 + 2 * n), (size_t)PQgetlength(result, i, 4 + 2 * n) };
-		begin(w, db_get_text(result, i, 0), db_get_text(result, i, 1), db_get_int4(result, i, 2, 1), db_get_text(result, i, 3), both[0],
+		begin(w, db_get_text(result, i, 0), db_get_int8(result, i, 7, 0), db_get_text(result, i, 1), db_get_int4(result, i, 2, 1), db_get_text(result, i, 3), both[0],
 		      db_get_text(result, i, 5), both[1]);
 	}
 	if (PQntuples(result))
@@ -422,7 +453,7 @@ static void tend_jobs(struct worker *w, int64_t now)
 	for (size_t i = 0; i < TASKS_MAX; i++) {
 		struct task *t = &w->tasks[i];
 		const char *why;
-		bool again, good;
+		bool again, blocked, good;
 
 		if (!t->kind)
 			continue;
@@ -431,18 +462,44 @@ static void tend_jobs(struct worker *w, int64_t now)
 		tell(w, t, now);
 		if (!t->ended || now < t->told_us)
 			continue;
-		good = task_good(t, &why, &again);
+		good = task_good(t, &why, &again, &blocked);
 		if (w->ending && !good && WIFSIGNALED(t->status)) { /* by us: its row stays as it is, for the next worker */
 			task_free(t, &w->config);
 			continue;
 		}
-		if (noted(w, t, good, why, again)) {
+		if (noted(w, t, good, why, again, blocked)) {
 			task_free(t, &w->config);
 			w->take_us = 0;
 		} else {
 			t->told_us = now + SECOND; /* PostgreSQL is away: ask again then */
 		}
 	}
+}
+
+/* End those that do not get on. A tenant's program is measured alone: what it keeps waiting (tar, the engine of backups) may use
+ * time all the same. */
+static void end_idle(struct worker *w, int64_t now)
+{
+	int64_t every = w->config.job_idle_s * SECOND / 8, used;
+	struct processes all = { 0 };
+
+	if (now < w->idle_us)
+		return;
+	w->idle_us = now + (every < SECOND ? SECOND : every > 30 * SECOND ? 30 * SECOND : every);
+	for (size_t i = 0; i < TASKS_MAX; i++) {
+		struct task *t = &w->tasks[i];
+
+		if (!t->kind || !t->pid || t->reaped || t->late || t->idle || t->cancelled)
+			continue;
+		used = contain_used(t->account, t->job);
+		if (used < 0) {
+			if (!all.item)
+				all = processes_read();
+			used = processes_cpu_of_others(&all, t->pid, geteuid());
+		}
+		task_move(t, used, w->config.job_idle_s, now);
+	}
+	processes_free(&all);
 }
 
 /* ---- by the clock ---- */
@@ -468,14 +525,16 @@ static void keep_house(struct worker *w, int64_t now)
 {
 	struct db_value values[] = { db_int4(w->arena, w->config.event_days), db_int4(w->arena, w->config.job_days) };
 	struct db_value room = db_int4(w->arena, SEQUENCE_MAX);
-	struct db_value recovery[] = { db_text(w->name), db_text(w->machine) };
+	struct db_value recovery[] = { db_text(w->name), db_text(w->node) };
 
 	if (!w->recovered) {
 		if (!(w->recovered = ran_quietly(w, &recover, recovery)))
 			return;
 	}
-	if (now >= w->cron_us)
-		w->cron_us = cron_collect(&w->config, w->db, w->arena) ? now : now + CRON_S * SECOND;
+	if (now >= w->cron_us) {
+		cron_collect(&w->config, w->db, w->arena);
+		w->cron_us = now + CRON_S * SECOND;
+	}
 	if (now < w->house_us)
 		return;
 	w->house_us = now + HOUSE_S * SECOND;
@@ -516,8 +575,8 @@ static void await(struct worker *w, int signals)
 	struct signalfd_siginfo got;
 	nfds_t n = 1;
 
-	if (w->listener && PQsocket(w->listener) >= 0)
-		fds[n++] = (struct pollfd){ .fd = PQsocket(w->listener), .events = POLLIN };
+	if (db_connection(w->listener) && PQsocket(db_connection(w->listener)) >= 0)
+		fds[n++] = (struct pollfd){ .fd = PQsocket(db_connection(w->listener)), .events = POLLIN };
 	if (w->watch.pid && w->watch.fd >= 0)
 		fds[n++] = (struct pollfd){ .fd = w->watch.fd, .events = POLLIN };
 	for (size_t i = 0; i < TASKS_MAX; i++) {
@@ -549,6 +608,7 @@ static void work(struct worker *w, int signals)
 			heed_settings(w);
 		keep_house(w, now);
 		tend_jobs(w, now);
+		end_idle(w, now);
 		keep_leases(w, now);
 		if (w->recovered)
 			take_jobs(w, now);
@@ -579,8 +639,32 @@ static int describe_kinds(void)
 	return 0;
 }
 
+/*
+ * A node is the lock file in worker_dir, of a machine since its start: that we hold the lock proves that whatever
+ * worked under this name before has ended. The host's name would not (a clone has the same), nor would a file's content
+ * (a copied folder has it, too). After a restart of the machine the leases of before run out by the clock.
+ */
+static bool name_node(int lock, char node[static 33])
+{
+	unsigned char hash[EVP_MAX_MD_SIZE];
+	char text[128], boot[64] = "";
+	FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
+	bool known = file && fgets(boot, sizeof boot, file);
+	struct stat st;
+
+	if (file)
+		fclose(file);
+	if (fstat(lock, &st) != 0 || (!known && getrandom(boot, sizeof boot - 1, 0) < 0))
+		return false;
+	snprintf(text, sizeof text, "%.36s %ju %ju", boot, (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
+	if (EVP_Q_digest(NULL, "SHA256", NULL, text, strlen(text), hash, NULL) != 1)
+		return false;
+	trail_hex(hash, 16, node);
+	return true;
+}
+
 /* The worker's folder, and the lock that makes it the only one here. */
-static bool have_folder(const struct config *config)
+static bool have_folder(const struct config *config, char node[static 33])
 {
 	char path[PATH_MAX];
 	int fd;
@@ -596,7 +680,7 @@ static bool have_folder(const struct config *config)
 		fprintf(stderr, fd < 0 ? "posternd: %s: %s\n" : "posternd: another one is at work here: it holds %s (%s)\n", path, strerror(errno));
 		return false;
 	}
-	return true; /* held until the process ends */
+	return name_node(fd, node); /* held until the process ends */
 }
 
 static int signal_channel(void)
@@ -620,16 +704,21 @@ static bool open_worker(struct worker *w)
 		snprintf(w->machine, sizeof w->machine, "localhost");
 	if (getrandom(&random, sizeof random, 0) != sizeof random)
 		return false;
-	snprintf(w->name, sizeof w->name, "%s %d %08x", w->machine, (int)getpid(), random);
+	snprintf(w->name, sizeof w->name, "%s %d %08x", w->node, (int)getpid(), random);
 	w->room = (size_t)w->config.worker_jobs;
 	w->arena = arena_new();
 	w->settings = settings_new(&w->base);
 	w->db = db_new(&w->config, "worker");
-	return w->arena && w->settings && w->db;
+	w->listener = db_new_direct(&w->config, "worker");
+	if (!w->arena || !w->settings || !w->db || !w->listener)
+		return false;
+	db_on_connect(w->db, db_fits, NULL);
+	return true;
 }
 
 int main(int argc, char **argv)
 {
+	char *whole;
 	static const struct option options[] = {
 		{ "config", required_argument, NULL, 'c' }, { "check-config", no_argument, NULL, 'C' }, { "kinds", no_argument, NULL, 'k' },
 		{ "describe", no_argument, NULL, 'd' },
@@ -665,24 +754,28 @@ int main(int argc, char **argv)
 	}
 	if (!w.config_path)
 		w.config_path = getenv("POSTERN_CONFIG");
+	if (w.config_path && (whole = realpath(w.config_path, NULL))) /* actions run elsewhere */
+		w.config_path = whole;
 	log_open("posternd", w.config.log_format);
-	if (!have_folder(&w.config))
+	if (!have_folder(&w.config, w.node))
 		return 1;
 	signals = signal_channel();
 	if (signals < 0 || !open_worker(&w)) {
 		fprintf(stderr, "posternd: %s\n", strerror(errno));
 		return 1;
 	}
+	contain_open(&w.config);
 	if (!task_sweep(&w.config)) {
 		fprintf(stderr, "posternd: something that an earlier worker has started does not end; see above\n");
 		return 1;
 	}
-	sealer_open(&w.sealer, &w.config);
-	log_event("info", "started", "name", w.name, NULL);
+	sealer_open(&w.sealer, w.node, w.machine);
+	log_event("info", "started", "machine", w.machine, "name", w.name, NULL);
 	work(&w, signals);
 	watch_end(&w.watch);
+	contain_close();
 	sealer_close(&w.sealer);
-	PQfinish(w.listener);
+	db_free(w.listener);
 	db_free(w.db);
 	arena_free(w.arena);
 	settings_free(w.settings);

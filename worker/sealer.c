@@ -14,10 +14,13 @@
 #include "log.h"
 #include "timestamp.h"
 
-enum { ROWS_A_SEAL = 1000, RETAIN_S = 3600 };
+enum { ROWS_A_SEAL = 1000, RETAIN_S = 3600, LEASE_S = 60, TELL_S = 3600 };
 #define SECOND ((int64_t)1000000)
 
-static const struct db_stmt last = { "seals_last", "SELECT * FROM seals.last()", 0, 5 };
+static const struct db_stmt last = { "seals_last", "SELECT * FROM seals.last()", 0, 6 };
+static const struct db_stmt elect = {
+	"seals_elect", "SELECT seals.elect($1::text, $2::text, $3::text, $4::int)", 4, 1
+};
 static const struct db_stmt unsealed = { "unsealed", "SELECT * FROM seals.unsealed($1::int)", 1, TRAIL_COLUMNS };
 static const struct db_stmt add = {
 	"seals_add", "SELECT seals.add($1::bigint, $2::int, $3::bytea, $4::bytea, $5::bytea, $6::bytea, $7::text, $8::bigint)", 8, 1
@@ -26,14 +29,9 @@ static const struct db_stmt add_checkpoint = { "checkpoint", "SELECT seals.add_c
 static const struct db_stmt read_checkpoints = { "read_checkpoints", "SELECT * FROM seals.read_checkpoints($1::bigint, $2::int)", 2, 3 };
 static const struct db_stmt drop = { "drop_months", "SELECT seals.drop_months($1::int)", 1, 1 };
 
-void sealer_open(struct sealer *s, const struct config *config)
+void sealer_open(struct sealer *s, const char *node, const char *machine)
 {
-	char path[PATH_MAX];
-	const char *why = NULL;
-
-	snprintf(path, sizeof path, "%s/audit.key", config->worker_dir);
-	if (!trail_make_keys(path, config->audit_public_key, &why) || !(s->key = trail_private_key(path, &why)))
-		log_event("error", "no_sealing", "key", path, "public", config->audit_public_key, "message", why ? why : "no key could be made", NULL);
+	*s = (struct sealer){ .node = node, .machine = machine };
 }
 
 void sealer_close(struct sealer *s)
@@ -47,6 +45,7 @@ struct head {
 	int64_t number, rows, checkpoint;
 	unsigned char hash[TRAIL_HASH];
 	char text[TRAIL_TEXT_MAX];
+	unsigned char signature[TRAIL_SIGNATURE];
 };
 static bool read_head(struct db *db, struct arena *arena, struct head *h)
 {
@@ -59,10 +58,112 @@ static bool read_head(struct db *db, struct arena *arena, struct head *h)
 		h->rows = db_get_int8(result, 0, 2, 0);
 		h->checkpoint = db_get_int8(result, 0, 3, 0);
 		snprintf(h->text, sizeof h->text, "%s", db_get_text(result, 0, 4) ? db_get_text(result, 0, 4) : "");
+		if (PQgetlength(result, 0, 5) == TRAIL_SIGNATURE)
+			memcpy(h->signature, PQgetvalue(result, 0, 5), TRAIL_SIGNATURE);
 	}
 	PQclear(result);
 	return good;
 }
+
+/* ---- by which key, and who ---- */
+
+/* Take a file's key if it is the one that the trail goes on with. */
+static bool adopt(struct sealer *s, const char *path, const struct head *h, const char **why)
+{
+	EVP_PKEY *key = trail_private_key(path, why);
+
+	if (!key || (h->checkpoint && !trail_key_follows(key, h->text, h->signature))) {
+		EVP_PKEY_free(key);
+		return false;
+	}
+	EVP_PKEY_free(s->key);
+	s->key = key;
+	return true;
+}
+
+/*
+ * Have the key that the next checkpoint is to be signed by: ours, the file's, or the one that a checkpoint named
+ * (postern audit rotate-key leaves it beside, and from here on it is the key). False with the reason in s->fault.
+ */
+static bool have_key(struct sealer *s, const struct config *config, const struct head *h)
+{
+	char path[PATH_MAX], next[PATH_MAX + 8];
+	const char *why = NULL, *wrong = NULL;
+	EVP_PKEY *public;
+	bool named = false;
+
+	snprintf(path, sizeof path, "%s/audit.key", config->worker_dir);
+	snprintf(next, sizeof next, "%s.next", path);
+	if (s->key && (!h->checkpoint || trail_key_follows(s->key, h->text, h->signature)))
+		return true;
+	EVP_PKEY_free(s->key);
+	s->key = NULL;
+	if (!adopt(s, path, h, &wrong) && !(named = h->checkpoint && adopt(s, next, h, &why))) {
+		if (h->checkpoint) {
+			snprintf(s->fault, sizeof s->fault,
+			         "%s%s%s. Put the audit.key of the posternd that signed checkpoint %" PRId64
+			         " into its worker_dir; if this posternd was started by mistake, end it; if the key is lost: "
+			         "postern audit rotate-key --lost",
+			         path, wrong ? ": " : " ", wrong ? wrong : "is not the key that the trail goes on with",
+			         h->checkpoint);
+		} else if (access(path, F_OK) == 0) {
+			snprintf(s->fault, sizeof s->fault, "%s: %s", path, wrong);
+		} else if ((public = trail_public_key(config->audit_public_key, &why))) {
+			EVP_PKEY_free(public);
+			snprintf(s->fault, sizeof s->fault,
+			         "%s is there, but not its private key, %s: put that there; if nothing was signed by "
+			         "it, remove the file, and a pair is made",
+			         config->audit_public_key, path);
+		}
+		return !*s->fault; /* whoever is elected makes the pair */
+	}
+	if (!trail_publish(s->key, config->audit_public_key, &why))
+		log_event("error", "audit_public_key", "path", config->audit_public_key, "message", why, NULL);
+	else if (named && rename(next, path) != 0)
+		log_event("error", "audit_key", "path", path, "message", strerror(errno), NULL); /* found beside again */
+	else if (named)
+		log_event("info", "audit_key_changed", "public", config->audit_public_key, "message",
+		          "keep a copy of it elsewhere", NULL);
+	return true;
+}
+
+/* A pair for a trail that has no checkpoint yet. */
+static bool make_key(struct sealer *s, const struct config *config)
+{
+	char path[PATH_MAX];
+	const char *why = NULL;
+
+	snprintf(path, sizeof path, "%s/audit.key", config->worker_dir);
+	if ((s->key = trail_make_key(path, &why)) && trail_publish(s->key, config->audit_public_key, &why))
+		return true;
+	log_event("error", "no_sealing", "key", path, "public", config->audit_public_key, "message", why, NULL);
+	return false;
+}
+
+/* Are we the one that seals? */
+static bool elected(struct sealer *s, const struct config *config, struct db *db, struct arena *arena,
+                    const struct head *h, int64_t now)
+{
+	char was[sizeof s->fault];
+	PGresult *result = NULL;
+	bool yes;
+
+	memcpy(was, s->fault, sizeof was);
+	*s->fault = '\0';
+	if (!have_key(s, config, h) && (strcmp(was, s->fault) != 0 || now >= s->told_us)) {
+		log_event("error", "no_sealing", "node", s->node, "message", s->fault, NULL);
+		s->told_us = now + TELL_S * SECOND;
+	}
+	struct db_value values[] = {
+		db_text(s->node), db_text(s->machine), db_text(*s->fault ? s->fault : NULL),
+		db_int4(arena, config->audit_seal_s + LEASE_S)
+	};
+	yes = db_ran(db, &elect, values, &result, arena) && PQntuples(result) == 1 && PQgetvalue(result, 0, 0)[0] == 1;
+	PQclear(result);
+	return yes && (s->key || make_key(s, config));
+}
+
+/* ---- seals and checkpoints ---- */
 
 /* One seal of the rows of a result. */
 static bool seal_rows(struct db *db, struct arena *arena, struct head *h, const PGresult *rows)
@@ -180,6 +281,7 @@ static void sign(struct sealer *s, const struct config *config, struct db *db, s
 		return;
 	}
 	memcpy(c.head, h->hash, TRAIL_HASH);
+	c.keyed = trail_public_bytes(s->key, c.key);
 	if (*h->text && !EVP_Q_digest(NULL, "SHA256", NULL, h->text, strlen(h->text), c.before, NULL))
 		return;
 	len = trail_checkpoint_text(&c, text);
@@ -198,18 +300,19 @@ bool sealer_round(struct sealer *s, const struct config *config, struct db *db, 
 	struct head h;
 	bool more = false;
 
-	if (!s->key)
+	if (now < s->seal_us)
 		return false;
-	if (now >= s->seal_us) {
-		s->seal_us = now + (int64_t)config->audit_seal_s * SECOND;
-		if (!read_head(db, arena, &h) || !db_ran(db, &unsealed, batch, &rows, arena))
-			return false;
-		if (PQntuples(rows) > 0 && seal_rows(db, arena, &h, rows) && PQntuples(rows) == ROWS_A_SEAL) {
-			more = true;
-			s->seal_us = now;
-		}
-		PQclear(rows);
+	s->seal_us = now + (int64_t)(config->audit_seal_s < LEASE_S ? config->audit_seal_s : LEASE_S) * SECOND;
+	if (!read_head(db, arena, &h) || !elected(s, config, db, arena, &h, now))
+		return false;
+	s->seal_us = now + (int64_t)config->audit_seal_s * SECOND;
+	if (!db_ran(db, &unsealed, batch, &rows, arena))
+		return false;
+	if (PQntuples(rows) > 0 && seal_rows(db, arena, &h, rows) && PQntuples(rows) == ROWS_A_SEAL) {
+		more = true;
+		s->seal_us = now;
 	}
+	PQclear(rows);
 	if (now >= s->checkpoint_us && !more) {
 		s->checkpoint_us = now + (int64_t)config->audit_checkpoint_s * SECOND;
 		if (read_head(db, arena, &h) && h.number > 0)

@@ -17,7 +17,7 @@
 #include "machine.h"
 #include "timestamp.h"
 
-enum { SERVICES_MAX = 128, SHOWN_MAX = 1 << 20, LATER_S = 2 };
+enum { SERVICES_MAX = CONFIG_SERVICES_MAX, SHOWN_MAX = 1 << 20, LATER_S = 2 };
 
 /* ---- what is listed ---- */
 
@@ -359,18 +359,14 @@ static const char *ask_systemd(struct action *a, const struct listed *list, size
 	static const char *const words[] = { "show", "--no-pager",
 		"--property=Id,Names,Description,LoadState,ActiveState,Result,UnitFileState,MainPID,MemoryCurrent,CPUUsageNSec",
 		"--property=ActiveEnterTimestamp,InactiveEnterTimestamp", "--" };
-	size_t at = 0;
 
 	*output = "";
 	command_split(a, a->config.systemctl_command, &show);
-	while (show.argv[at])
-		at++;
-	for (size_t i = 0; i < sizeof words / sizeof *words && at < COMMAND_ARGS_MAX - 1; i++)
-		show.argv[at++] = words[i];
-	for (size_t i = 0; i < n && at < COMMAND_ARGS_MAX - 1; i++)
+	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+		command_add(&show, words[i]);
+	for (size_t i = 0; i < n; i++)
 		if (!only || strcmp(only, list[i].name) == 0)
-			show.argv[at++] = arena_printf(a->arena, "%s.service", list[i].name);
-	show.argv[at] = NULL;
+			command_add(&show, arena_printf(a->arena, "%s.service", list[i].name));
 	if (!command_run(a, &show))
 		return arena_printf(a->arena, "systemd cannot be asked: %s", command_complaint(a, &show));
 	*output = show.output;

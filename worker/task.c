@@ -19,40 +19,75 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "contain.h"
 #include "json.h"
 #include "log.h"
 #include "timestamp.h"
 
-enum { GRACE_S = 10, EXIT_RETRY = 75, ENV_MAX = 128, SWEEP_LOOKS = 250 };
+enum { GRACE_S = 10, EXIT_RETRY = 75, EXIT_BLOCKED = 69, SWEEP_LOOKS = 250 };
 #define SEARCH "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 extern char **environ;
 
-/* The administrator's executable, or ours; a plugin's in the place of ours. One that others may write could be anybody's: it is not
- * run. */
-static bool find_action(const struct config *config, const char *plugin, const char *kind, char path[PATH_MAX], const char **why)
+/* Is all of this path root's (or posternd's own), from the root folder on, and for nobody else to change? Then what is run is what
+ * was looked at. Links are not followed. False: *why says what is wrong. `there` is false where the path does not exist. */
+static bool is_ours(const char *path, char why[PATH_MAX + 200], bool *there)
 {
-	static char of_plugin[PATH_MAX - 200];
-	const char *folders[] = { config->local_actions_dir, *plugin ? of_plugin : config->actions_dir };
-	static char text[PATH_MAX + 200];
+	char part[NAME_MAX + 1];
+	int at = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC), next;
 	struct stat st;
 
+	*there = true;
+	*why = '\0';
+	for (const char *rest = path + strspn(path, "/"); at >= 0 && *rest && !*why;) {
+		size_t len = strcspn(rest, "/");
+		int upto = (int)(rest + len - path);
+		bool last = !rest[len + strspn(rest + len, "/")];
+
+		snprintf(part, sizeof part, "%.*s", (int)len, rest);
+		rest += len + strspn(rest + len, "/");
+		next = len < sizeof part ? openat(at, part, O_PATH | O_NOFOLLOW | O_CLOEXEC) : -1;
+		close(at);
+		at = next;
+		if (at < 0 || fstat(at, &st) != 0) {
+			*there = at >= 0 || errno != ENOENT;
+			snprintf(why, PATH_MAX + 200, "%.*s: %s", upto, path, strerror(errno));
+		} else if (S_ISLNK(st.st_mode)) {
+			snprintf(why, PATH_MAX + 200, "%.*s is a symbolic link, which is not followed; put there what it leads to", upto, path);
+		} else if ((st.st_uid != 0 && st.st_uid != geteuid()) ||
+		           (st.st_mode & (S_IWGRP | S_IWOTH) && !(S_ISDIR(st.st_mode) && !last && st.st_mode & S_ISVTX))) {
+			snprintf(why, PATH_MAX + 200, "%.*s may be written by others than root; chmod go-w and chown root it", upto, path);
+		} else if (last && (!S_ISREG(st.st_mode) || !(st.st_mode & S_IXUSR))) {
+			snprintf(why, PATH_MAX + 200, "%s is not executable; chmod +x it, or remove it", path);
+		}
+	}
+	if (at >= 0)
+		close(at);
+	return !*why;
+}
+
+/* The administrator's executable, or ours; a plugin's in the place of ours. Looked at before each run: one that others may write, or
+ * that lies where others may put another in its place, is not run. Ours are links to posternd, in a folder that came with it. */
+static bool find_action(const struct config *config, const char *plugin, const char *kind, char path[PATH_MAX], const char **why)
+{
+	static char of_plugin[PATH_MAX - 200], text[PATH_MAX + 200], program[PATH_MAX];
+	const char *folders[] = { config->local_actions_dir, *plugin ? of_plugin : config->actions_dir };
+	bool there;
+
+	*why = text;
 	snprintf(of_plugin, sizeof of_plugin, "%s/%s/actions", config->plugins_dir, plugin);
 	for (size_t i = 0; i < 2; i++) {
+		bool own = i == 1 && !*plugin;
+
 		snprintf(path, PATH_MAX, "%s/%s", folders[i], kind);
-		if (stat(path, &st) != 0)
+		if (own && !realpath(path, program))
 			continue;
-		if (!S_ISREG(st.st_mode) || access(path, X_OK) != 0)
-			snprintf(text, sizeof text, "%s is not executable; chmod +x it, or remove it", path);
-		else if (st.st_mode & (S_IWGRP | S_IWOTH) || (st.st_uid != 0 && st.st_uid != geteuid()))
-			snprintf(text, sizeof text, "%s may be written by others than root; chmod go-w and chown root it", path);
-		else
+		if (is_ours(own ? program : path, text, &there))
 			return true;
-		*why = text;
-		return false;
+		if (there)
+			return false;
 	}
 	snprintf(text, sizeof text, "there is no executable %s in %s or %s", kind, folders[0], folders[1]);
-	*why = text;
 	return false;
 }
 
@@ -82,7 +117,7 @@ static size_t add_settings(const struct config *config, const char **env, size_t
 	struct setting_text s;
 	char *value, *entry, *c;
 
-	for (size_t i = 0; config_describe(i, &s) && n < ENV_MAX - 1; i++) {
+	for (size_t i = 0; config_describe(i, &s); i++) {
 		if (strcmp(config_source(config, i), "database") != 0 || !(value = config_value(config, i)))
 			continue;
 		if (asprintf(&entry, "POSTERN_%s=%s", s.name, value) < 0)
@@ -94,25 +129,54 @@ static size_t add_settings(const struct config *config, const char **env, size_t
 	return n;
 }
 
-static _Noreturn void become(const char *path, const struct config *config, const char *config_path, pid_t parent, int in, int out, int err)
-{
-	const char *env[ENV_MAX] = { SEARCH, "LC_ALL=C.UTF-8", "HOME=/" };
-	static char file[PATH_MAX + 32];
-	const struct rlimit no_core = { 0, 0 };
-	sigset_t none;
-	size_t n = 3;
+/* What the action is told of where it is. */
+struct place {
+	const char *config_path;
+	char folders[sizeof CONTAIN_FOLDERS + CONTAIN_TEXT], limits[sizeof CONTAIN_LIMITS + 64]; /* "NAME=value" */
+};
 
-	setpgid(0, 0);
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent) /* it ends with the worker */
-		_exit(EXIT_RETRY);
-	if (config_path) {
-		snprintf(file, sizeof file, "POSTERN_CONFIG=%s", config_path);
+/* Its whole environment: ours is as long as it is. NULL when out of memory. */
+static const char **environment_of(const struct config *config, const struct place *place)
+{
+	static char file[PATH_MAX + 32];
+	size_t n = 0, room = CONFIG_SETTINGS_MAX + 8;
+	const char **env;
+
+	for (char **e = environ; *e; e++)
+		room++;
+	if (!(env = calloc(room, sizeof *env)))
+		return NULL;
+	env[n++] = SEARCH;
+	env[n++] = "LC_ALL=C.UTF-8";
+	env[n++] = "HOME=/";
+	if (place->config_path) {
+		snprintf(file, sizeof file, "POSTERN_CONFIG=%s", place->config_path);
 		env[n++] = file;
 	}
+	if (place->folders[sizeof CONTAIN_FOLDERS]) { /* past the "=" */
+		env[n++] = place->folders;
+		env[n++] = place->limits;
+	}
 	n = add_settings(config, env, n);
-	for (char **e = environ; *e && n < ENV_MAX - 1; e++)
-		if (strncmp(*e, "POSTERN_", 8) == 0 && (!config_path || strncmp(*e, "POSTERN_CONFIG=", 15) != 0))
+	for (char **e = environ; *e; e++)
+		if (strncmp(*e, "SSL_CERT_", 9) == 0) /* OpenSSL's: whom this machine trusts */
 			env[n++] = *e;
+		else if (strncmp(*e, "POSTERN_", 8) == 0 && strncmp(*e, CONTAIN_FOLDERS "=", sizeof CONTAIN_FOLDERS) != 0 &&
+		    strncmp(*e, CONTAIN_LIMITS "=", sizeof CONTAIN_LIMITS) != 0 &&
+		    (!place->config_path || strncmp(*e, "POSTERN_CONFIG=", 15) != 0))
+			env[n++] = *e;
+	return env;
+}
+
+static _Noreturn void become(const char *path, const struct config *config, const struct place *place, pid_t parent, int in, int out, int err)
+{
+	const char **env = environment_of(config, place);
+	const struct rlimit no_core = { 0, 0 };
+	sigset_t none;
+
+	setpgid(0, 0);
+	if (!env || prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent) /* it ends with the worker */
+		_exit(EXIT_RETRY);
 	setrlimit(RLIMIT_CORE, &no_core);
 	umask(022);
 	sigemptyset(&none);
@@ -136,6 +200,7 @@ bool task_start(struct task *t, const struct config *config, const char *config_
                 const char *plugin, const char **why, bool *again)
 {
 	char path[PATH_MAX], lock[PATH_MAX];
+	static struct place place;
 	int in = -1, out[2] = { -1, -1 }, err[2] = { -1, -1 };
 	pid_t parent = getpid();
 
@@ -158,9 +223,14 @@ bool task_start(struct task *t, const struct config *config, const char *config_
 		shut(&t->lock);
 		return false;
 	}
+	place = (struct place){ config_path, CONTAIN_FOLDERS "=", CONTAIN_LIMITS "=" };
+	if (!contain_begin(config, t->account, t->job, place.folders + sizeof CONTAIN_FOLDERS, place.limits + sizeof CONTAIN_LIMITS, why)) {
+		shut(&t->lock);
+		return false;
+	}
 	in = input_of(t, data, secret, plugin);
 	if (in >= 0 && pipe2(out, O_CLOEXEC) == 0 && pipe2(err, O_CLOEXEC) == 0 && (t->pid = fork()) == 0)
-		become(path, config, config_path, parent, in, out[1], err[1]);
+		become(path, config, &place, parent, in, out[1], err[1]);
 	shut(&in);
 	shut(&out[1]);
 	shut(&err[1]);
@@ -171,13 +241,15 @@ bool task_start(struct task *t, const struct config *config, const char *config_
 		shut(&t->out);
 		shut(&t->err);
 		shut(&t->lock);
+		contain_end(t->account, t->job);
 		return false;
 	}
 	setpgid(t->pid, t->pid); /* in both, so that it is so whoever comes first */
 	fcntl(t->lock, F_SETFD, FD_CLOEXEC); /* ours alone: other actions must not hold it */
 	fcntl(t->out, F_SETFL, O_NONBLOCK);
 	fcntl(t->err, F_SETFL, O_NONBLOCK);
-	t->end_us = timestamp_now() + (int64_t)t->kind->limit_s * 1000000;
+	t->moved_us = timestamp_now();
+	t->end_us = t->moved_us + (int64_t)t->kind->limit_s * 1000000;
 	return true;
 }
 
@@ -272,6 +344,7 @@ static void listen_to(struct task *t, int *fd, struct buf *line, bool json)
 				shut(fd);
 			return;
 		}
+		t->heard += (size_t)n;
 		for (ssize_t i = 0; i < n; i++)
 			bytes[i] = bytes[i] ? bytes[i] : ' ';
 		buf_add(line, bytes, (size_t)n);
@@ -290,6 +363,7 @@ static void listen_to(struct task *t, int *fd, struct buf *line, bool json)
 		}
 		if (line->len >= TASK_LINE_MAX) {
 			keep_log(t, "(a line that is too long was left out)");
+			t->cut |= json && *line->data == '{';
 			buf_clear(line);
 		}
 	}
@@ -314,7 +388,7 @@ void task_look(struct task *t, int64_t now_us)
 	listen_to(t, &t->out, &t->line, true);
 	listen_to(t, &t->err, &t->err_line, false);
 	if (!t->reaped && now_us > t->end_us) {
-		if (t->late || t->cancelled)
+		if (t->late || t->idle || t->cancelled)
 			kill(-t->pid, SIGKILL);
 		else {
 			t->late = true;
@@ -332,6 +406,19 @@ void task_look(struct task *t, int64_t now_us)
 	}
 }
 
+void task_move(struct task *t, int64_t cpu, int idle_s, int64_t now_us)
+{
+	if (t->heard != t->mark.heard || cpu != t->mark.cpu) {
+		t->mark.heard = t->heard;
+		t->mark.cpu = cpu;
+		t->moved_us = now_us;
+	} else if (now_us > t->moved_us + (int64_t)idle_s * 1000000) {
+		t->idle = true;
+		t->idle_s = idle_s;
+		task_end(t, now_us);
+	}
+}
+
 void task_end(struct task *t, int64_t now_us)
 {
 	if (t->pid && !t->reaped)
@@ -339,13 +426,13 @@ void task_end(struct task *t, int64_t now_us)
 	t->end_us = now_us + (int64_t)GRACE_S * 1000000;
 }
 
-bool task_good(const struct task *t, const char **why, bool *again)
+bool task_good(const struct task *t, const char **why, bool *again, bool *blocked)
 {
 	static char text[200];
 
-	*again = false;
+	*again = *blocked = false;
 	*why = t->error;
-	if (t->reaped && WIFEXITED(t->status) && WEXITSTATUS(t->status) == 0 && !t->late && !t->cancelled)
+	if (t->reaped && WIFEXITED(t->status) && WEXITSTATUS(t->status) == 0 && !t->cut && !t->late && !t->idle && !t->cancelled)
 		return true;
 	if (t->cancelled) {
 		*why = "it was cancelled";
@@ -353,12 +440,20 @@ bool task_good(const struct task *t, const char **why, bool *again)
 		snprintf(text, sizeof text, "it took longer than %d s and was ended", t->kind->limit_s);
 		*why = text;
 		*again = true;
+	} else if (t->cut) {
+		snprintf(text, sizeof text, "what it found out is longer than %d bytes and cannot be kept", TASK_LINE_MAX);
+		*why = text;
+	} else if (t->idle) {
+		snprintf(text, sizeof text, "it used no CPU time and said nothing for %d s and was ended (setting job_idle_s)", t->idle_s);
+		*why = text;
+		*again = true;
 	} else if (WIFSIGNALED(t->status)) {
 		snprintf(text, sizeof text, "it was ended by signal %d (%s)", WTERMSIG(t->status), strsignal(WTERMSIG(t->status)));
 		*why = text;
 		*again = true;
 	} else {
-		*again = WEXITSTATUS(t->status) == EXIT_RETRY;
+		*blocked = WEXITSTATUS(t->status) == EXIT_BLOCKED;
+		*again = *blocked || WEXITSTATUS(t->status) == EXIT_RETRY;
 		if (!*t->error) {
 			snprintf(text, sizeof text, "the action ended with exit code %d and gave no reason; see the log", WEXITSTATUS(t->status));
 			*why = text;
@@ -447,6 +542,7 @@ bool task_free(struct task *t, const struct config *config)
 	shut(&t->out);
 	shut(&t->err);
 	if (t->lock >= 0) {
+		contain_end(t->account, t->job);
 		shut(&t->lock);
 		lock_path(config, t->job, lock);
 		released = release(lock); /* what left the action's process group still holds it */

@@ -1,15 +1,20 @@
 /* watch.c: see watch.h. */
 #include "watch.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "action.h"
+#include "actions/database.h"
+#include "contain.h"
 #include "json.h"
 #include "log.h"
 #include "machine.h"
@@ -38,6 +43,51 @@ static struct json_object *limits(const struct config *c)
 	return o;
 }
 
+/* Note the version that follows `before` in each path that the pattern finds. */
+static void note_versions(const char *pattern, size_t before, struct json_object *versions)
+{
+	glob_t found;
+
+	if (glob(pattern, 0, NULL, &found) != 0)
+		return;
+	for (size_t i = 0; i < found.gl_pathc; i++) {
+		const char *at = found.gl_pathv[i] + before;
+		size_t len = strspn(at, "0123456789."), n = json_object_array_length(versions), k = 0;
+		char version[16];
+
+		if (!len || len >= sizeof version || !isdigit((unsigned char)at[len - 1]))
+			continue;
+		snprintf(version, sizeof version, "%.*s", (int)len, at);
+		while (k < n && strcmp(json_object_get_string(json_object_array_get_idx(versions, k)), version) != 0)
+			k++;
+		if (k == n)
+			json_object_array_add(versions, json_object_new_string(version));
+	}
+	globfree(&found);
+}
+
+/* The versions of PHP that are there: programs of PHP-FPM where Debian has them, and sockets where the setting says. */
+static struct json_object *php_versions(const struct config *c)
+{
+	struct json_object *versions = json_object_new_array();
+	const char *version = strstr(c->php_socket, "%v");
+	char pattern[1024];
+	size_t n = 0;
+
+	note_versions("/usr/sbin/php-fpm[0-9]*", strlen("/usr/sbin/php-fpm"), versions);
+	for (const char *at = c->php_socket; *at && n < sizeof pattern - 1; at++)
+		if (strncmp(at, "%v", 2) == 0 || strncmp(at, "%u", 2) == 0) {
+			pattern[n++] = '*';
+			at++;
+		} else {
+			pattern[n++] = *at;
+		}
+	pattern[n] = '\0';
+	if (version && !memchr(c->php_socket, '%', (size_t)(version - c->php_socket)))
+		note_versions(pattern, (size_t)(version - c->php_socket), versions);
+	return versions;
+}
+
 /* In the new process: look, say it, end. It keeps nothing of posternd's but this pipe: no lock, no connection. */
 static _Noreturn void look(const struct config *config, struct json_object *before, int out, pid_t parent)
 {
@@ -52,13 +102,18 @@ static _Noreturn void look(const struct config *config, struct json_object *befo
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGPIPE, SIG_DFL);
+	databases_end_long_transactions(config);
 	action.config = *config;
 	action.arena = arena_new();
 	if (before) {
 		json_object_object_get_ex(before, "facts", &facts);
 		json_object_object_get_ex(before, "services", &services);
 	}
-	json_object_object_add(found, "facts", machine_facts(facts));
+	facts = machine_facts(facts);
+	json_object_object_add(facts, "containment", contain_facts());
+	json_object_object_add(facts, "php", php_versions(config));
+	json_object_object_add(facts, "app_sockets_dir", json_object_new_string(config->app_sockets_dir));
+	json_object_object_add(found, "facts", facts);
 	json_object_object_add(found, "services", service_look(&action, NULL, services));
 	text = json_object_to_json_string_ext(found, JSON_C_TO_STRING_PLAIN);
 	for (len = strlen(text); len;) {
@@ -121,6 +176,7 @@ static const char *told(struct watch *w, const struct config *config, struct are
 	char *text;
 
 	json_object_object_add(o, "limits", limits(config));
+	json_object_object_add(o, "domain_proof", json_object_new_string(config->domain_proof));
 	if (age_ms >= 0 && json_object_object_get_ex(w->before, "facts", &facts) && json_object_object_get_ex(w->before, "services", &services)) {
 		json_object_object_add(o, "facts", json_object_get(facts));
 		json_object_object_add(o, "services", json_object_get(services));

@@ -5,12 +5,25 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "buf.h"
+#include "served.h"
+#include "serving.h"
+#include "timestamp.h"
+#include "trail.h"
 
-enum { FILE_MAX = 1 << 20, NOTES_MAX = 64 << 10, NAME_MAX_BYTES = 32 };
+enum {
+	FILE_MAX = 1 << 20, NOTES_MAX = 64 << 10, NAME_MAX_BYTES = 32, SECRET_BYTES = 16,
+	ANSWER_S = 15,     /* after a reload the new configuration answers within these; */
+	ASK_S = 2,         /* where it does not within these, the server is asked whether it reads it at all; */
+	LINGER_S = 5,      /* workers of before that still hold their sockets after these */
+	PROOFS = 50,       /* are believed to accept no more when so many requests in a row were answered by the new ones */
+	LOOK_MS = 20, REFUSED_S = 5
+};
 
 struct webserver webserver_find(struct action *a, const char *name)
 {
@@ -21,6 +34,17 @@ struct webserver webserver_find(struct action *a, const char *name)
 	if (strcmp(name, "apache") == 0)
 		return (struct webserver){ "apache", c->apache_sites_dir, c->apache_test, c->apache_reload, c->apache_listen, c->apache_listen_tls };
 	action_fail("there is no web server \"%s\"; nginx and apache are known", name);
+}
+
+size_t webserver_places(struct action *a, const char *listen, const char *places[WEBSERVER_LISTEN_MAX])
+{
+	char *rest = arena_strdup(a->arena, listen), *word;
+	size_t n = 0;
+
+	while ((word = strsep(&rest, " ")))
+		if (*word && n < WEBSERVER_LISTEN_MAX)
+			places[n++] = word;
+	return n;
 }
 
 /* ---- files ---- */
@@ -153,16 +177,32 @@ static const char *keep(struct action *a, const struct webserver *w, const struc
 	return text;
 }
 
-static bool run(struct action *a, const char *line, const char **complaint)
+/* nginx lets a name be served by the first server block that has it, and warns: one of ours would serve nothing, or take the place
+ * of another. The warning, where it is about a name in these files; else NULL. */
+static const char *conflict(struct action *a, const char *said, const struct webserver_file *files, size_t count)
+{
+	static const char warning[] = "conflicting server name \"";
+
+	for (const char *at = said; (at = strstr(at, warning));) {
+		const char *name = at + sizeof warning - 1;
+		size_t len = strcspn(name, "\"\n");
+
+		for (size_t i = 0; len && i < count; i++) /* two servers without any name are of no concern */
+			for (const char *found = files[i].bytes; found && (found = strstr(found, arena_strndup(a->arena, name, len))); found += len)
+				if (found > files[i].bytes && strchr(" \"\t", found[-1]) && strchr(" \";\n", found[len]))
+					return arena_printf(a->arena, "it serves %.*s already; import that (postern import nginx), or take it out there", (int)len, name);
+		at = name;
+	}
+	return NULL;
+}
+
+static bool run(struct action *a, const char *line, const char **complaint, const struct webserver_file *files, size_t count)
 {
 	struct command c = { 0 };
 
-	if (!command_split(a, line, &c))
-		action_fail("the setting \"%s\" has too many words", line);
-	if (command_run(a, &c))
-		return true;
-	*complaint = command_complaint(a, &c);
-	return false;
+	command_split(a, line, &c);
+	*complaint = command_run(a, &c) ? conflict(a, c.errors, files, count) : command_complaint(a, &c);
+	return !*complaint;
 }
 
 static bool differs(struct action *a, const struct webserver_file *f)
@@ -177,44 +217,298 @@ static bool differs(struct action *a, const struct webserver_file *f)
 	return !f->bytes || len != f->len || memcmp(text, f->bytes, len) != 0;
 }
 
-void webserver_change(struct action *a, const struct webserver *w, const struct webserver_file *files, size_t count)
+void webserver_fill(struct action *a, const struct webserver *w, struct webserver_file *file, const char *comment, const char *name,
+                    const struct template_value *values, size_t count)
 {
-	const char *lock = note_path(a, w, "lock"), *notes, *complaint = NULL;
-	bool change;
-	int held = file_lock(lock);
+	struct buf text;
+
+	buf_init(&text, FILE_MAX);
+	buf_printf(&text, "%s%s", WEBSERVER_MARK, comment);
+	template_fill(a, arena_printf(a->arena, "%s/%s", w->name, name), values, count, &text);
+	file->bytes = arena_strdup(a->arena, text.data);
+	file->len = text.len;
+	buf_free(&text);
+}
+
+/* ---- what is served ---- */
+
+/*
+ * Among the sites stands a virtual host of a name that nobody can guess and that changes with every change: who is answered by it is
+ * answered by what is in place.
+ */
+static const char *generation_path(struct action *a, const struct webserver *w)
+{
+	return arena_printf(a->arena, "%s/postern-generation.conf", w->sites_dir);
+}
+
+static struct webserver_file generation_new(struct action *a, const struct webserver *w)
+{
+	const char *listen[WEBSERVER_LISTEN_MAX], *name;
+	size_t places = webserver_places(a, w->listen, listen);
+	unsigned char secret[SECRET_BYTES];
+	char hex[2 * SECRET_BYTES + 1];
+	struct webserver_file file = { generation_path(a, w), NULL, 0, 0600, WEBSERVER_MARK };
+
+	if (getrandom(secret, sizeof secret, 0) != sizeof secret)
+		action_retry("no random bytes: %s", strerror(errno));
+	trail_hex(secret, sizeof secret, hex);
+	name = arena_printf(a->arena, "%s.postern.invalid", hex);
+
+	const struct template_value values[] = { { "NAME", &name, 1 }, { "LISTEN", listen, places } };
+
+	webserver_fill(a, w, &file, arena_printf(a->arena, "# %s\n", name), "generation.conf.in", values, sizeof values / sizeof *values);
+	return file;
+}
+
+/* The name that answers where what is in place is served. */
+static const char *generation_name(struct action *a, const struct webserver *w)
+{
+	size_t len;
+	const char *text = present(a, generation_path(a, w), &len), *at = text ? text + strlen(WEBSERVER_MARK) + 2 : NULL;
+
+	if (!at || len < strlen(WEBSERVER_MARK) + 2)
+		action_retry("%s is gone or cannot be read; change the website once more", generation_path(a, w));
+	return arena_strndup(a->arena, at, strcspn(at, "\n"));
+}
+
+static void pause_ms(long ms)
+{
+	for (struct timespec left = { ms / 1000, ms % 1000 * 1000000 }; nanosleep(&left, &left) != 0 && errno == EINTR;)
+		;
+}
+
+/* Until each address answers by what the server was told of. NULL, or what answers instead; *missing: as the folder of sites is no part
+ * of its configuration. */
+static const char *await_answers(struct action *a, const struct webserver *w, const char *name, const char **missing)
+{
+	long long begun = timestamp_now();
+	const char *why;
+	bool asked = false;
+
+	while ((why = serving_objection(a, w->listen, name)) && timestamp_now() < begun + ANSWER_S * 1000000LL) {
+		if (!asked && timestamp_now() > begun + ASK_S * 1000000LL) {
+			asked = true;
+			if ((*missing = served_includes(a, w->name, generation_path(a, w))))
+				return *missing;
+		}
+		pause_ms(LOOK_MS);
+	}
+	return why ? arena_printf(a->arena, "%s was told to read its configuration again, and %d s later %s; its error log says why", w->name,
+	                          ANSWER_S, why) : NULL;
+}
+
+/* Until nobody is answered by the configuration of before: its workers still accept connections for a moment. One that is busy may hold
+ * its socket for long without accepting (Apache's prefork). */
+static void await_workers(struct action *a, const struct webserver *w, const pid_t *before, const char *name)
+{
+	long long linger = timestamp_now() + LINGER_S * 1000000LL;
+
+	for (int good = 0; serving_still(before, w->listen) && good < PROOFS; pause_ms(LOOK_MS))
+		if (timestamp_now() >= linger)
+			good = serving_objection(a, w->listen, name) ? 0 : good + 1;
+}
+
+/* ---- reloads ---- */
+
+/*
+ * Changes are numbered, and it is noted which of them the server has been told of, so that one reload does for all that were
+ * tested before it; between two reloads there is a pause. Nobody reloads while a change is under way: it would be untested.
+ */
+struct count {
+	long long changed;     /* number of the newest tested change */
+	long long told;        /* number of the newest that the server was told of */
+	long long told_at_us;
+};
+
+static struct count count_read(struct action *a, const struct webserver *w)
+{
+	struct count n = { 0 };
+	size_t len;
+	const char *text = present(a, note_path(a, w, "count"), &len);
+
+	if (text && sscanf(text, "%lld %lld %lld", &n.changed, &n.told, &n.told_at_us) != 3)
+		n = (struct count){ 1, 0, 0 }; /* then it is told once more */
+	return n;
+}
+
+static void count_write(struct action *a, const struct webserver *w, const struct count *n)
+{
+	const char *path = note_path(a, w, "count"), *name;
+	const char *text = arena_printf(a->arena, "%lld %lld %lld\n", n->changed, n->told, n->told_at_us);
+	int folder = folder_of(a, path, &name);
+
+	if (!text || folder < 0 || !file_write(folder, name, text, strlen(text), 0600, (uid_t)-1, (gid_t)-1))
+		action_retry("%s cannot be written: %s", path, strerror(errno));
+	close(folder);
+}
+
+static int lock_of(struct action *a, const struct webserver *w, const char *what)
+{
+	const char *path = note_path(a, w, what);
+	int held = file_lock(path);
 
 	if (held < 0)
-		action_retry("%s cannot be locked: %s", lock, strerror(errno));
-	change = take_back_unfinished(a, w);
-	for (size_t i = 0; i < count; i++)
-		change |= differs(a, &files[i]);
-	if (!change) {
-		close(held);
-		return;
-	}
-	notes = keep(a, w, files, count);
-	for (size_t i = 0; i < count; i++)
-		if (!put(a, &files[i])) {
-			int why = errno;
+		action_retry("%s cannot be locked: %s", path, strerror(errno));
+	return held;
+}
 
-			take_back(a, w, notes);
-			action_retry("%s cannot be written: %s", files[i].path, strerror(why));
+static void pause_after(struct action *a, const struct count *n)
+{
+	long long wait_us = n->told_at_us + a->config.web_reload_pause_ms * 1000LL - timestamp_now();
+
+	if (wait_us > 0 && wait_us <= a->config.web_reload_pause_ms * 1000LL) /* else the clock was set back */
+		pause_ms((long)(wait_us / 1000) + 1);
+}
+
+/* Until the server was told of that change, and all requests are answered by it. NULL, or why they are not. */
+static const char *tell(struct action *a, const struct webserver *w, long long mine, const char **missing)
+{
+	int turn = lock_of(a, w, "reload"), held = lock_of(a, w, "lock");
+	struct count n = count_read(a, w);
+	const char *complaint = NULL, *name;
+	const pid_t *before;
+	long long all;
+
+	if (n.told < mine) {
+		close(held); /* others may join in meanwhile */
+		pause_after(a, &n);
+		held = lock_of(a, w, "lock");
+		take_back_unfinished(a, w);
+		all = count_read(a, w).changed;
+		name = generation_name(a, w);
+		before = serving_workers(a, w->listen);
+		action_progress(80, "reloading %s", w->name);
+		/* the lock is held until the server has read what is there: its command may return before that */
+		if (run(a, w->reload, &complaint, NULL, 0) && !(complaint = await_answers(a, w, name, missing))) {
+			close(held);
+			await_workers(a, w, before, name);
+			held = lock_of(a, w, "lock");
+			n = count_read(a, w);
+			n.told = all;
+			n.told_at_us = timestamp_now();
+			count_write(a, w, &n);
 		}
-	action_progress(50, "testing the configuration of %s", w->name);
-	if (!run(a, w->test, &complaint)) {
-		take_back(a, w, notes);
-		action_fail("%s refuses this configuration, which was taken back: %s", w->name, complaint);
 	}
-	action_progress(80, "reloading %s", w->name);
-	if (!run(a, w->reload, &complaint)) {
-		take_back(a, w, notes);
+	close(held);
+	close(turn);
+	return complaint;
+}
+
+/* What could not be told is as it was before, unless it has changed again since. */
+static void undo(struct action *a, const struct webserver *w, const struct webserver_file *files, const struct webserver_file *before, size_t count)
+{
+	int held = lock_of(a, w, "lock");
+
+	for (size_t i = 0; i < count; i++)
+		if (!differs(a, &files[i]) && !put(a, &before[i]))
+			action_retry("%s cannot be put back as it was: %s", files[i].path, strerror(errno));
+	close(held);
+}
+
+/* The job waits until something else than its change is mended. That is noted, so that others which come in the same moment need not
+ * ask again. */
+static _Noreturn void refuse(struct action *a, const struct webserver *w, const char *complaint)
+{
+	const char *note = note_path(a, w, "refused"), *name;
+	int folder = folder_of(a, note, &name);
+
+	if (folder < 0 || !file_write(folder, name, complaint, strlen(complaint), 0600, (uid_t)-1, (gid_t)-1))
+		action_log("%s cannot be written: %s", note, strerror(errno));
+	action_blocked("%s", complaint);
+}
+
+/* A server that refuses the configuration of before as well has another fault than this change. */
+static void check_without(struct action *a, const struct webserver *w)
+{
+	const char *complaint;
+
+	if (!run(a, w->test, &complaint, NULL, 0))
+		refuse(a, w, arena_printf(a->arena, "not this site: %s", served_placed(a, complaint)));
+	unlink(note_path(a, w, "refused"));
+}
+
+/* What was in the way of an earlier change: is it still? */
+static void check_refused(struct action *a, const struct webserver *w)
+{
+	const char *note = note_path(a, w, "refused"), *complaint, *missing;
+	struct stat st;
+	size_t len;
+
+	if (stat(note, &st) != 0)
+		return;
+	complaint = present(a, note, &len);
+	if (complaint && st.st_mtime <= time(NULL) && time(NULL) - st.st_mtime < REFUSED_S)
+		action_blocked("%s", complaint);
+	check_without(a, w);
+	if (stat(generation_path(a, w), &st) == 0 && (missing = served_includes(a, w->name, generation_path(a, w))))
+		refuse(a, w, missing);
+}
+
+void webserver_check(struct action *a, const struct webserver *w)
+{
+	int held = lock_of(a, w, "lock");
+
+	take_back_unfinished(a, w);
+	check_refused(a, w);
+	check_without(a, w);
+	close(held);
+}
+
+void webserver_change(struct action *a, const struct webserver *w, const struct webserver_file *files, size_t count)
+{
+	struct webserver_file *all = arena_alloc(a->arena, (count + 1) * sizeof *all), *before = arena_alloc(a->arena, (count + 1) * sizeof *before);
+	const char *notes, *complaint = NULL, *missing = NULL;
+	struct count n;
+	struct stat st;
+	bool change, marked;
+	int held = lock_of(a, w, "lock");
+
+	take_back_unfinished(a, w);
+	marked = stat(generation_path(a, w), &st) == 0;
+	check_refused(a, w);
+	n = count_read(a, w);
+	change = n.told < n.changed && !marked;
+	for (size_t i = 0; i < count; i++) {
+		all[i] = files[i];
+		change |= differs(a, &files[i]) || (files[i].bytes && !marked);
+	}
+	all[count] = generation_new(a, w);
+	for (size_t i = 0; i <= count; i++) {
+		before[i] = all[i];
+		before[i].bytes = present(a, all[i].path, &before[i].len);
+	}
+	if (change) {
+		notes = keep(a, w, all, count + 1);
+		for (size_t i = 0; i <= count; i++)
+			if (!put(a, &all[i])) {
+				int why = errno;
+
+				take_back(a, w, notes);
+				action_retry("%s cannot be written: %s", all[i].path, strerror(why));
+			}
+		action_progress(50, "testing the configuration of %s", w->name);
+		if (!run(a, w->test, &complaint, files, count)) {
+			take_back(a, w, notes);
+			check_without(a, w);
+			action_fail("%s refuses this configuration, which was taken back: %s", w->name, complaint);
+		}
+		n.changed++;
+		count_write(a, w, &n);
+		if (unlink(note_path(a, w, "change")) != 0)
+			action_retry("%s cannot be removed: %s", note_path(a, w, "change"), strerror(errno));
+		for (size_t i = 0; i <= count; i++)
+			unlink(kept_path(a, all[i].path));
+	}
+	close(held);
+	/* of one that was killed before, too: what is there may not have been told yet */
+	if ((complaint = tell(a, w, n.changed, &missing))) {
+		if (change)
+			undo(a, w, files, before, count);
+		if (missing)
+			refuse(a, w, missing);
+		check_without(a, w);
 		action_retry("%s could not be reloaded, and its files are as before: %s", w->name, complaint);
 	}
-	if (unlink(note_path(a, w, "change")) != 0)
-		action_retry("%s cannot be removed: %s", note_path(a, w, "change"), strerror(errno));
-	for (size_t i = 0; i < count; i++)
-		unlink(kept_path(a, files[i].path));
-	close(held);
 }
 
 /* ---- templates ---- */

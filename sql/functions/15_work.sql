@@ -17,9 +17,9 @@ SET LOCAL ROLE postern_owner;
 CREATE FUNCTION work.shown(p_job uuid) RETURNS json
 LANGUAGE plpgsql STABLE SET timezone = 'UTC' AS $$
 BEGIN
-	RETURN (SELECT row_to_json(x) FROM (SELECT v.id, v.kind, v.status, v.progress, v.message, v.attempts, v.resource, v.object_id, v.account_id,
-		v.error, v.result, v.log, v.cancel, v.source, v.token_id, v.request_id, v.run_at, v.created_at, v.started_at, v.finished_at, v.updated_at
-		FROM jobs.item v WHERE v.id = p_job) x);
+	RETURN (SELECT row_to_json(x) FROM (SELECT v.id, v.kind, v.status, v.progress, v.message, v.attempts, gate.word_of(v.resource) AS resource, gate.id_json(v.object_id) AS object_id, nullif(v.account_id, 0) AS account_id,
+		v.error, v.result, v.log, v.cancel, v.source, gate.job_held_by(v) AS held_by, v.token_id, v.request_id, v.run_at, v.created_at, v.started_at, v.finished_at, v.updated_at
+		FROM postern.jobs v WHERE v.id = p_job) x);
 END $$;
 
 -- The name of an endpoint's function, where it has it. `p_resource` comes from a job: only endpoints are looked at.
@@ -50,13 +50,32 @@ BEGIN
 END $$;
 
 -- End a job: its object hears of it. What goes wrong there is a fault of ours, and fails the job with what was said.
+-- What is in a job's way is told by its object, too, while it waits for its next attempt.
+CREATE FUNCTION work.tell_object(j postern.jobs) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+	v_table regclass := (SELECT e.base_table FROM postern.endpoints e WHERE e.name = j.resource);
+	v_account text := coalesce((SELECT 'account_id' WHERE gate.type_of(v_table, 'account_id') IS NOT NULL), 'id');
+BEGIN
+	IF gate.type_of(v_table, 'last_error') IS NOT NULL AND gate.type_of(v_table, 'job_id') IS NOT NULL THEN
+		EXECUTE format('UPDATE %s SET last_error = $1, version = version + 1, updated_at = postern.clock()
+			WHERE %s = $2 AND job_id = $3 AND last_error IS DISTINCT FROM $1', v_table, v_account) USING j.error, j.account_id, j.id;
+	END IF;
+	PERFORM accounts.note_lacks(j.account_id);
+END $$;
+-- Others that the same was in the way of are tried at once.
+CREATE FUNCTION work.unblock(p_blocked text) RETURNS void
+LANGUAGE sql AS $$
+	UPDATE postern.jobs x SET run_at = postern.clock() WHERE x.blocked = p_blocked AND x.status = 'queued' AND x.run_at > postern.clock()
+$$;
+
 CREATE FUNCTION work.close(j postern.jobs, p_status text, p_error text, p_result jsonb, p_log text) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
 	v_settled text := work.function_of(j.resource, 'settled', 'postern.jobs');
 	k postern.jobs;
 BEGIN
-	UPDATE postern.jobs x SET status = p_status, error = p_error, result = p_result, log = coalesce(p_log, x.log), secret = NULL,
+	UPDATE postern.jobs x SET status = p_status, error = p_error, result = p_result, log = coalesce(p_log, x.log), secret = NULL, blocked = NULL,
 		progress = CASE p_status WHEN 'succeeded' THEN 100 ELSE x.progress END, leased_until = NULL, leased_by = NULL,
 		finished_at = postern.clock(), version = x.version + 1, updated_at = postern.clock()
 	WHERE x.id = j.id RETURNING * INTO k;
@@ -68,60 +87,138 @@ BEGIN
 		UPDATE postern.jobs x SET status = 'failed', error = concat_ws('; ', p_error, 'what came of it could not be noted: ' || SQLERRM)
 		WHERE x.id = j.id RETURNING * INTO k;
 	END;
+	PERFORM accounts.note_lacks(k.account_id);
 	PERFORM work.note(k, 'job.' || k.status);
 END $$;
 
--- Take up to `p_room` jobs that are due, oldest first, and say what their actions are to be told. A job waits while an earlier
--- one about its object is not ended; one about an account, for all of that account, and they for it.
-CREATE FUNCTION work.take(p_worker text, p_room int, p_kinds text[], p_lease_s int)
-RETURNS TABLE (id text, kind text, attempt int, task text, secret bytea, plugin text, plugin_secret bytea) -- the plugin that does it, if one does
+-- Does this job wait for others? It does while an earlier one about its object is not ended; one about an account, for all of that
+-- account, and they for it.
+CREATE FUNCTION work.waits(x postern.jobs) RETURNS boolean
+LANGUAGE plpgsql STABLE COST 10000 AS $$
+BEGIN
+	RETURN EXISTS (SELECT FROM postern.jobs e WHERE e.resource = x.resource AND e.object_id = x.object_id
+			AND e.status IN ('queued', 'running') AND e.account_id = x.account_id AND e.place < x.place)
+		OR EXISTS (SELECT FROM postern.jobs e WHERE e.resource = x.resource AND e.object_id = x.object_id
+			AND e.status = 'running')
+		OR EXISTS (SELECT FROM postern.jobs e WHERE e.account_id = x.account_id
+			AND e.status IN ('queued', 'running') AND e.place < x.place AND e.resource = 'accounts')
+		OR x.resource IS NOT DISTINCT FROM 'accounts' AND EXISTS (SELECT FROM postern.jobs e WHERE e.account_id = x.account_id
+			AND e.status IN ('queued', 'running') AND e.place < x.place
+			AND (e.blocked IS NULL OR x.kind = 'account.delete')); -- a suspension's other parts do not wait for somebody else
+END $$;
+
+-- The accounts whose jobs wait, those first whose turn is longest ago. They are found one after the other by the index,
+-- however many jobs any of them has.
+CREATE FUNCTION work.waiting() RETURNS SETOF bigint
+LANGUAGE sql STABLE AS $$
+	WITH RECURSIVE a (account_id) AS (
+		(SELECT x.account_id FROM postern.jobs x WHERE x.status = 'queued' ORDER BY x.account_id LIMIT 1)
+		UNION ALL
+		SELECT (SELECT x.account_id FROM postern.jobs x WHERE x.status = 'queued' AND x.account_id > a.account_id
+			ORDER BY x.account_id LIMIT 1)
+		FROM a WHERE a.account_id IS NOT NULL
+	)
+	SELECT a.account_id FROM a LEFT JOIN postern.turns t ON t.account_id = a.account_id
+	WHERE a.account_id IS NOT NULL ORDER BY coalesce(t.served, 0), a.account_id
+$$;
+
+-- Begin a job: it is at work now, and its action is to be told `task`. Null: it has ended, as it is not to be done, or cannot.
+CREATE FUNCTION work.start(j postern.jobs, p_worker text, p_kinds text[], p_lease_s int, p_heavy boolean, OUT task text)
+RETURNS text
+LANGUAGE plpgsql AS $$
+DECLARE
+	p postern.plugins := plugins.provider(j.kind);
+	v_task text := work.function_of(j.resource, 'task', 'postern.jobs');
+	v_doc jsonb := j.input;
+BEGIN
+	IF j.cancel THEN
+		PERFORM work.close(j, 'cancelled', NULL, NULL, NULL);
+		RETURN;
+	END IF;
+	IF j.kind <> ALL (p_kinds) AND p.id IS NULL AND j.resource <> 'plugins' THEN
+		PERFORM work.close(j, 'failed', format('there is no action "%s" on this machine', j.kind), NULL, NULL);
+		RETURN;
+	END IF;
+	BEGIN
+		IF v_task IS NOT NULL THEN
+			EXECUTE format('SELECT %s($1)', v_task) INTO v_doc USING j;
+		END IF;
+	EXCEPTION WHEN OTHERS THEN -- it says why this cannot be done; the others' turn comes
+		PERFORM work.close(j, 'failed', SQLERRM, NULL, NULL);
+		RETURN;
+	END;
+	IF v_doc IS NULL THEN
+		UPDATE postern.jobs x SET message = 'nothing to do: the object is gone, or is as it should be' WHERE x.id = j.id;
+		PERFORM work.close(j, 'succeeded', NULL, NULL, NULL);
+		RETURN;
+	END IF;
+	UPDATE postern.jobs x SET status = 'running', attempts = x.attempts + 1, leased_by = p_worker, progress = 0,
+		error = NULL, message = NULL, leased_until = postern.clock() + make_interval(secs => p_lease_s),
+		started_at = coalesce(x.started_at, postern.clock()), heavy = p_heavy, version = x.version + 1, updated_at = postern.clock()
+	WHERE x.id = j.id;
+	PERFORM gate.job_event(j.id, 'job.started');
+	task := v_doc::text;
+END $$;
+
+-- Take up to `p_room` jobs that are due, `p_heavy_room` heavy ones among them (kinds `p_heavy`), and say what their actions are
+-- to be told. Each account has its turn, the machine's own jobs (account 0) too; whose turn is longest ago comes first, and of its
+-- jobs the oldest. No account has more than `p_account_jobs` at work, nor more than one heavy one; account 0 is not counted.
+CREATE FUNCTION work.take(p_worker text, p_room int, p_kinds text[], p_lease_s int, p_heavy text[], p_heavy_room int,
+	p_account_jobs int)
+RETURNS TABLE (id text, kind text, attempt int, task text, secret bytea,
+	plugin text, plugin_secret bytea, -- the plugin that does it, if one does
+	account_id bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
 	j postern.jobs;
 	p postern.plugins;
+	v_account bigint;
 	v_task text;
-	v_doc jsonb;
+	v_heavy boolean;  -- whether the account may begin one
+	v_ended int := 0; -- jobs that were not to be done; they take no room, and have a limit of their own
+	v_found boolean := true;
 BEGIN
-	FOR j IN SELECT * FROM postern.jobs x
-		WHERE x.status = 'queued' AND x.run_at <= postern.clock() AND NOT EXISTS (
-			SELECT FROM postern.jobs e WHERE e.account_id = x.account_id AND e.status IN ('queued', 'running') AND e.place < x.place
-			AND (e.resource = x.resource AND e.object_id = x.object_id OR e.resource = 'accounts' OR x.resource = 'accounts'))
-		AND NOT EXISTS (SELECT FROM postern.jobs e WHERE e.resource = x.resource AND e.object_id = x.object_id AND e.status = 'running')
-		ORDER BY x.place LIMIT p_room FOR UPDATE SKIP LOCKED
-	LOOP
-		IF j.cancel THEN
-			PERFORM work.close(j, 'cancelled', NULL, NULL, NULL);
-			CONTINUE;
-		END IF;
-		p := plugins.provider(j.kind);
-		IF j.kind <> ALL (p_kinds) AND p.id IS NULL AND j.resource <> 'plugins' THEN
-			PERFORM work.close(j, 'failed', format('there is no action "%s" on this machine', j.kind), NULL, NULL);
-			CONTINUE;
-		END IF;
-		v_task := work.function_of(j.resource, 'task', 'postern.jobs');
-		v_doc := j.input;
-		BEGIN
-			IF v_task IS NOT NULL THEN
-				EXECUTE format('SELECT %s($1)', v_task) INTO v_doc USING j;
-			END IF;
-		EXCEPTION WHEN OTHERS THEN -- it says why this cannot be done; the others' turn comes
-			PERFORM work.close(j, 'failed', SQLERRM, NULL, NULL);
-			CONTINUE;
-		END;
-		IF v_doc IS NULL THEN
-			UPDATE postern.jobs x SET message = 'nothing to do: the object is gone' WHERE x.id = j.id;
-			PERFORM work.close(j, 'succeeded', NULL, NULL, NULL);
-			CONTINUE;
-		END IF;
-		UPDATE postern.jobs x SET status = 'running', attempts = x.attempts + 1, leased_by = p_worker, progress = 0, error = NULL, message = NULL,
-			leased_until = postern.clock() + make_interval(secs => p_lease_s), started_at = coalesce(x.started_at, postern.clock()),
-			version = x.version + 1, updated_at = postern.clock()
-		WHERE x.id = j.id;
-		PERFORM gate.job_event(j.id, 'job.started');
-		RETURN QUERY SELECT j.id::text, j.kind, j.attempts + 1, v_doc::text, j.secret,
-			plugins.told(p, j.kind)::text, p.secret;
+	PERFORM FROM postern.turns t WHERE t.account_id = 0 FOR UPDATE; -- one taker at a time: what is counted stays so
+	FOR j IN SELECT * FROM postern.jobs x WHERE x.status = 'queued' AND x.cancel AND NOT work.waits(x)
+	         ORDER BY x.place LIMIT 100 FOR UPDATE SKIP LOCKED LOOP
+		PERFORM work.start(j, p_worker, p_kinds, p_lease_s, false);
+		v_ended := v_ended + 1;
 	END LOOP;
+	WHILE v_found AND p_room > 0 AND v_ended < 100 LOOP
+		v_found := false;
+		FOR v_account IN SELECT work.waiting() LOOP
+			EXIT WHEN p_room <= 0 OR v_ended >= 100;
+			CONTINUE WHEN v_account <> 0 AND p_account_jobs <= (SELECT count(*) FROM postern.jobs x
+				WHERE x.account_id = v_account AND x.status = 'running');
+			CONTINUE WHEN EXISTS (SELECT FROM postern.jobs x
+				WHERE x.account_id = v_account AND x.status = 'running' AND x.resource = 'accounts');
+			v_heavy := p_heavy_room > 0 AND (v_account = 0 OR NOT EXISTS (SELECT FROM postern.jobs x
+				WHERE x.account_id = v_account AND x.status = 'running' AND x.heavy));
+			SELECT * INTO j FROM postern.jobs x
+			WHERE x.account_id = v_account AND x.status = 'queued' AND x.run_at <= postern.clock()
+				AND (v_heavy OR x.kind <> ALL (p_heavy)) AND NOT x.cancel AND NOT work.waits(x)
+			ORDER BY x.place LIMIT 1 FOR UPDATE SKIP LOCKED;
+			CONTINUE WHEN NOT FOUND;
+			v_found := true;
+			v_heavy := j.kind = ANY (p_heavy);
+			v_task := work.start(j, p_worker, p_kinds, p_lease_s, v_heavy);
+			INSERT INTO postern.turns AS t VALUES (v_account, nextval('postern.turn_seq'))
+			ON CONFLICT (account_id) DO UPDATE SET served = excluded.served;
+			IF v_task IS NULL THEN
+				v_ended := v_ended + 1;
+				CONTINUE;
+			END IF;
+			p_room := p_room - 1;
+			p_heavy_room := p_heavy_room - v_heavy::int;
+			p := plugins.provider(j.kind);
+			RETURN QUERY SELECT j.id::text, j.kind, j.attempts + 1, v_task, j.secret,
+				plugins.told(p, j.kind)::text, p.secret, j.account_id;
+		END LOOP;
+	END LOOP;
+	IF v_ended > 0 THEN
+		PERFORM pg_notify('postern_jobs', ''); -- others may have waited for them
+	END IF;
 END $$;
 
 -- These are still at work. Returns those that are not to be: cancelled, or no longer this worker's.
@@ -150,8 +247,10 @@ BEGIN
 	END IF;
 END $$;
 
--- An attempt has ended. With `p_again_s` it is tried again then, unless it was cancelled. False: the job is not this worker's.
-CREATE FUNCTION work.finish(p_worker text, p_job text, p_good boolean, p_error text, p_result text, p_log text, p_again_s int) RETURNS boolean
+-- An attempt has ended. With `p_again_s` it is tried again then, unless it was cancelled; `p_blocked`: as something else was in its way,
+-- so that this attempt does not count. False: the job is not this worker's.
+CREATE FUNCTION work.finish(p_worker text, p_job text, p_good boolean, p_error text, p_result text, p_log text, p_again_s int,
+	p_blocked boolean DEFAULT false) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	j postern.jobs;
@@ -161,29 +260,34 @@ BEGIN
 		RETURN false;
 	ELSIF p_good THEN
 		PERFORM work.close(j, 'succeeded', NULL, p_result::jsonb, p_log);
+		PERFORM work.unblock(j.blocked);
 	ELSIF j.cancel THEN
 		PERFORM work.close(j, 'cancelled', p_error, NULL, p_log);
 	ELSIF p_again_s IS NULL THEN
 		PERFORM work.close(j, 'failed', p_error, p_result::jsonb, p_log);
 	ELSE
 		UPDATE postern.jobs x SET status = 'queued', run_at = postern.clock() + make_interval(secs => p_again_s), error = p_error,
-			log = p_log, leased_by = NULL, leased_until = NULL, version = x.version + 1, updated_at = postern.clock()
+			log = p_log, leased_by = NULL, leased_until = NULL, blocked = CASE WHEN p_blocked THEN p_error END,
+			attempts = x.attempts - p_blocked::int, version = x.version + 1, updated_at = postern.clock()
 		WHERE x.id = j.id RETURNING * INTO j;
+		PERFORM work.tell_object(j);
 		PERFORM work.note(j, 'job.retrying');
 	END IF;
 	RETURN true;
 END $$;
 
--- Jobs of workers that are no more: those of this machine's earlier ones, whose actions the caller has seen ended, and those
--- whose lease ran out. They are tried again at once. Returns how many.
-CREATE FUNCTION work.recover(p_worker text, p_machine text) RETURNS int
+-- Jobs of workers that are no more: those of this node's earlier ones, whose actions the caller has seen ended, and
+-- those whose lease ran out. A node is a worker_dir of a machine since its start, by which only one worker can be at
+-- work (worker/posternd.c); a lease is by `node pid random`. They are tried again at once. Returns how many.
+CREATE FUNCTION work.recover(p_worker text, p_node text) RETURNS int
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	j postern.jobs;
 	v_count int := 0;
 BEGIN
 	FOR j IN SELECT * FROM postern.jobs x WHERE x.status = 'running' AND x.leased_by <> p_worker
-	         AND (starts_with(x.leased_by, p_machine || ' ') OR x.leased_until < postern.clock()) FOR UPDATE SKIP LOCKED LOOP
+	         AND (starts_with(x.leased_by, p_node || ' ') OR x.leased_until < postern.clock())
+	         FOR UPDATE SKIP LOCKED LOOP
 		IF j.attempts >= 50 THEN -- whatever it does, it has been in the way too often
 			PERFORM work.close(j, 'failed', 'given up: the worker was ended during each of 50 attempts; retry the job to try again', NULL, NULL);
 			CONTINUE;
@@ -202,17 +306,19 @@ END $$;
 CREATE FUNCTION work.sequence(p_max int) RETURNS int
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+	v_horizon xid8; -- read before the rows are
 	v_head bigint;
 	v_count int;
 BEGIN
 	IF NOT EXISTS (SELECT FROM postern.events x WHERE x.seq IS NULL) THEN -- most of the time; a lock would be a write
 		RETURN 0;
 	END IF;
+	v_horizon := gate.horizon();
 	SELECT h.seq INTO v_head FROM postern.event_head h FOR UPDATE;
 	WITH next AS (
 		SELECT e.account_id, e.id, row_number() OVER (ORDER BY e.xid, e.place) AS n FROM (
 			SELECT x.account_id, x.id, x.xid, x.place FROM postern.events x
-			WHERE x.seq IS NULL AND x.xid < pg_snapshot_xmin(pg_current_snapshot()) ORDER BY x.xid, x.place LIMIT p_max) e
+			WHERE x.seq IS NULL AND x.xid < v_horizon ORDER BY x.xid, x.place LIMIT p_max) e
 	)
 	UPDATE postern.events e SET seq = v_head + next.n FROM next WHERE e.account_id = next.account_id AND e.id = next.id;
 	GET DIAGNOSTICS v_count = ROW_COUNT;
@@ -222,6 +328,19 @@ BEGIN
 	END IF;
 	RETURN v_count;
 END $$;
+
+-- End sessions of endpoints whose transaction has been open for a minute: theirs take seconds, and what such a one wrote is in the way
+-- of the feed and of whoever waits for its locks. An endpoint's role could lift its own time limits. Whatever the login
+-- is called (setting role_prefix), it is an endpoint's when it may call a function `serve`; so may a superuser, who is
+-- none.
+CREATE FUNCTION work.end_stuck() RETURNS int
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+	SELECT count(*) FILTER (WHERE pg_terminate_backend(a.pid))::int
+	FROM pg_stat_activity a JOIN pg_roles u ON u.oid = a.usesysid
+	WHERE a.datname = current_database() AND a.xact_start < clock_timestamp() - interval '60 s' AND NOT u.rolsuper
+	  AND EXISTS (SELECT FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE p.proname = 'serve'
+		AND n.nspowner = 'postern_owner'::regrole AND has_function_privilege(u.oid, p.oid, 'EXECUTE'))
+$$;
 
 -- What is done by the clock, once a minute; each part in small steps and again at the next minute.
 CREATE FUNCTION work.forget_events(p_days int) RETURNS void
@@ -241,12 +360,16 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	v_due text;
 BEGIN
+	PERFORM gate.compatible_from(); -- a pooler may have moved this session to another cluster
+	PERFORM work.end_stuck();
 	PERFORM work.have_partitions();
 	PERFORM work.forget_events(p_event_days);
 	PERFORM work.forget_answers();
 	DELETE FROM postern.jobs j WHERE j.id IN (SELECT x.id FROM postern.jobs x
 		WHERE x.created_at < postern.clock() - make_interval(days => p_job_days) AND x.status IN ('succeeded', 'failed', 'cancelled')
 		ORDER BY x.created_at LIMIT 5000);
+	DELETE FROM postern.turns t WHERE t.account_id <> 0
+		AND NOT EXISTS (SELECT FROM postern.accounts a WHERE a.id = t.account_id);
 	FOR v_due IN SELECT work.function_of(e.name, 'due', '') FROM postern.endpoints e LOOP
 		IF v_due IS NOT NULL THEN
 			EXECUTE format('SELECT %s()', v_due);
@@ -254,7 +377,7 @@ BEGIN
 	END LOOP;
 END $$;
 
--- What posternd saw of its machine: {"limits", "facts", "services", "age_ms"} (worker/watch.c); limits alone where it could not look. One
+-- What posternd saw of its machine: {"limits", "domain_proof", "facts", "services", "age_ms"} (worker/watch.c); the first two alone where it could not look. One
 -- endpoint's fault is no other's.
 CREATE FUNCTION work.seen(p_machine text, p_seen text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -280,7 +403,7 @@ $$;
 -- Who asks for a job that is due by the clock.
 CREATE FUNCTION work.clockwork() RETURNS postern.caller
 LANGUAGE sql STABLE AS $$
-	SELECT ROW('schedule', NULL, NULL, NULL, NULL, 'posternd', 0, 3, '{*}', '{*}', '{}', '{}', NULL, NULL, NULL, NULL, NULL)::postern.caller
+	SELECT ROW('schedule', NULL, NULL, NULL, NULL, 'posternd', 0, 3, '{*}', '{*}', '{}', '{}', NULL, NULL, NULL, NULL, NULL, 3, NULL)::postern.caller
 $$;
 
 RESET ROLE;
@@ -293,7 +416,7 @@ BEGIN
 		EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', f);
 		EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO postern_operator', f);
 		EXECUTE format('ALTER FUNCTION %s OWNER TO %I', f, CASE WHEN v_name IN ('note', 'tell', 'sequence', 'forget_events', 'forget_answers') THEN 'postern_gate'
-			WHEN v_name = 'have_partitions' THEN 'postern_owner' ELSE 'postern_operator' END);
+			WHEN v_name = 'have_partitions' THEN 'postern_owner' WHEN v_name = 'end_stuck' THEN 'postern_monitor' ELSE 'postern_operator' END);
 		IF v_name IN ('take', 'beat', 'step', 'finish', 'recover', 'sequence', 'keep_house', 'seen') THEN
 			EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO postern_worker', f);
 		END IF;

@@ -6,7 +6,8 @@ SET LOCAL ROLE postern_owner;
 CREATE VIEW audit.item AS
 SELECT t.id, t.at, t.request_id, CASE WHEN t.actor = 'system' THEN 'system' ELSE t.username END AS actor, t.token_id, t.token_name,
        t.user_id, t.resource || '.' || t.verb AS action, t.resource, t.verb, t.object_id, t.method, t.path, t.status, t.outcome, t.reason,
-       t.duration_us, t.ip, t.user_agent, t.changes, t.count, t.account_id, 1 AS version, t.account_id AS tenant
+       t.duration_us, t.ip, t.user_agent, t.changes, t.count, nullif(t.account_id, 0) AS account_id,
+       CASE WHEN t.actor = 'system' THEN nullif(nullif(t.username, 'posternd'), 'system') END AS operator, 1 AS version, t.account_id AS tenant
 FROM postern.audit t;
 
 -- What an export has: every column as it stands in the table, so that seals can be verified from it.
@@ -15,6 +16,44 @@ SELECT t.account_id, t.at, t.id, t.xid::text::bigint AS xid, t.request_id, t.act
        t.resource, t.verb, t.object_id, t.method, t.path, t.status, t.outcome, t.reason, t.duration_us, t.ip, t.user_agent,
        t.changes::text AS changes, t.count, t.account_id AS tenant
 FROM postern.audit t;
+
+-- Without what the token may not read: what a row says of a resource, and where those who are no tenants were.
+CREATE FUNCTION audit.masked(v audit.item) RETURNS audit.item
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+	IF NOT gate.sees(v.resource) THEN
+		v.changes := NULL;
+		v.reason := CASE WHEN v.user_id IS NOT NULL THEN v.reason END; -- posternd's is the job's error
+	END IF;
+	IF NOT audit.shows_address(v.token_id) THEN
+		v.ip := NULL;
+		v.user_agent := NULL;
+		v.operator := NULL;
+		v.changes := audit.without_addresses(v.changes);
+	END IF;
+	RETURN v;
+END $$;
+CREATE FUNCTION audit.masked(v audit.exported) RETURNS audit.exported
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+	IF NOT gate.sees(v.resource) THEN
+		v.changes := NULL;
+		v.reason := CASE WHEN v.actor <> 'system' THEN v.reason END;
+	END IF;
+	IF NOT audit.shows_address(v.token_id) THEN
+		v.ip := NULL;
+		v.user_agent := NULL;
+		v.username := CASE WHEN v.actor <> 'system' THEN v.username END;
+		v.changes := audit.without_addresses(v.changes::jsonb)::text;
+	END IF;
+	RETURN v;
+END $$;
+CREATE FUNCTION audit.shows_address(p_token uuid) RETURNS boolean
+LANGUAGE sql STABLE AS $$ SELECT gate.sees('staff') OR p_token IS NOT NULL AND NOT gate.is_staffs(p_token) $$;
+CREATE FUNCTION audit.without_addresses(p_changes jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE AS $$
+	SELECT p_changes #- '{before,allowed_ips}' #- '{before,last_used_ip}' #- '{after,allowed_ips}' #- '{after,last_used_ip}'
+$$;
 
 -- Conditions that indexes serve (migration 14), where equality of the column is none or not enough.
 -- Tokens: rows of their owners, among which the index tells theirs.
@@ -52,14 +91,22 @@ DECLARE
 BEGIN
 	RETURN coalesce((SELECT string_agg('(' || w || ')', ' OR ') FROM unnest(ways) w WHERE w <> 'false'), 'false');
 END $$;
+-- An address finds rows that show it.
+CREATE FUNCTION audit.condition_ip(given text[], places text[]) RETURNS text
+LANGUAGE sql STABLE AS $$
+	SELECT gate.one_of('v.ip', places, 'inet') || CASE WHEN gate.sees('staff') THEN '' ELSE ' AND audit.shows_address(v.token_id)' END
+$$;
 -- "user.update", or "update" for that of every resource.
 CREATE FUNCTION audit.condition_action(given text[], places text[]) RETURNS text
-LANGUAGE sql IMMUTABLE AS $$
+LANGUAGE sql STABLE AS $$
 	SELECT string_agg(CASE WHEN given[i] LIKE '%.%'
-		THEN format('v.verb = split_part(%s, ''.'', 2) AND v.resource = split_part(%1$s, ''.'', 1)', places[i])
+		THEN format('v.verb = split_part(%s, ''.'', 2) AND %s', places[i], gate.of_resources('v.resource', 'word',
+			ARRAY[split_part(given[i], '.', 1)], ARRAY[format('split_part(%s, ''.'', 1)', places[i])]))
 		ELSE format('v.verb = %s', places[i]) END, ' OR ')
 	FROM generate_subscripts(given, 1) i
 $$;
+CREATE FUNCTION audit.condition_resource(given text[], places text[]) RETURNS text
+LANGUAGE sql STABLE AS $$ SELECT gate.of_resources('v.resource', 'word', given, places) $$;
 -- A status tells the outcome, which finds refusals.
 CREATE FUNCTION audit.condition_status(given text[], places text[]) RETURNS text
 LANGUAGE sql IMMUTABLE AS $$

@@ -163,7 +163,7 @@ BEGIN
 END $$;
 
 CREATE VIEW cron.item AS
-SELECT x.id, x.account_id, a.username AS account, x.name, x.schedule, x.command, x.enabled, x.status,
+SELECT x.id, x.account_id, a.username AS account, x.name, x.schedule, x.command, x.enabled, x.status, gate.held_by(x.held) AS held_by,
        cron.shown_runs(x.runs, x.time_zone) AS next_runs, x.time_zone, x.last_run, x.last_error, x.job_id, x.created_at, x.updated_at,
        x.version, x.account_id AS tenant
 FROM postern.cron x LEFT JOIN postern.accounts a ON a.id = x.account_id;
@@ -228,9 +228,7 @@ DECLARE
 	a postern.accounts := users.open_account(c, b);
 	x postern.cron;
 BEGIN
-	IF (SELECT count(*) FROM postern.cron y WHERE y.account_id = a.id) >= 100 THEN
-		PERFORM gate.fail(409, 'the account has 100 cron jobs, which is as many as it may have; delete one, or have a script do the work of several');
-	END IF;
+	PERFORM accounts.check_quota(a.id, 'cron');
 	INSERT INTO postern.cron (account_id, name, schedule, command, enabled, time_zone)
 	VALUES (a.id, b ->> 'name', cron.spaced(b ->> 'schedule'), b ->> 'command', coalesce((b ->> 'enabled')::boolean, true), b ->> '_time_zone')
 	RETURNING * INTO x;
@@ -251,7 +249,7 @@ BEGIN
 	IF x.status = 'deleting' THEN
 		PERFORM gate.fail(409, 'the cron job is being deleted');
 	ELSIF v_status IN ('suspended', 'deleting') THEN
-		PERFORM gate.fail(409, format('the account is %s', v_status));
+		PERFORM gate.fail(409, accounts.closed(v_status));
 	END IF;
 	RETURN x;
 END $$;
@@ -287,6 +285,7 @@ LANGUAGE plpgsql AS $$
 DECLARE
 	x postern.cron := cron.standing(o);
 BEGIN
+	PERFORM gate.check_held(c, x.held, 'cron job', to_jsonb(x));
 	PERFORM FROM postern.accounts a WHERE a.id = x.account_id FOR NO KEY UPDATE;
 	IF EXISTS (SELECT FROM postern.jobs j WHERE j.account_id = x.account_id AND j.kind = 'cron.execute' AND j.status IN ('queued', 'running')) THEN
 		PERFORM gate.fail(409, 'a cron job of the account is being run by hand already; wait for its end, or cancel that job');
@@ -311,14 +310,19 @@ END $$;
 
 -- What the actions are told: the whole crontab as it is to be, or the command to run.
 CREATE FUNCTION cron.task(j postern.jobs) RETURNS jsonb
-LANGUAGE sql VOLATILE AS $$
-	SELECT jsonb_build_object('username', a.username, 'home', a.home) || CASE j.kind
+LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+	IF j.kind = 'cron.execute' AND j.by_tenant
+	   AND EXISTS (SELECT FROM postern.cron x WHERE x.id = j.object_id::bigint AND gate.held_by(x.held) IS NOT NULL) THEN
+		RAISE EXCEPTION 'an administrator disabled the cron job; ask an administrator to change that';
+	END IF;
+	RETURN (SELECT jsonb_build_object('username', a.username, 'home', a.home, 'uid', a.uid) || CASE j.kind
 		WHEN 'cron.execute' THEN (SELECT jsonb_build_object('id', x.id, 'command', x.command) FROM postern.cron x
 			WHERE x.id = j.object_id::bigint AND x.status <> 'deleting' AND a.status NOT IN ('suspended', 'deleting'))
 		ELSE jsonb_build_object('entries', (SELECT coalesce(jsonb_agg(jsonb_build_object('id', x.id, 'schedule', (cron.plan_of(x.schedule)).line, 'command', x.command)
 			ORDER BY x.id), '[]') FROM postern.cron x WHERE x.account_id = a.id AND cron.runs_of(x) <> '{}')) END
-	FROM postern.accounts a WHERE a.id = j.account_id
-$$;
+	FROM postern.accounts a WHERE a.id = j.account_id);
+END $$;
 
 CREATE FUNCTION cron.settled(j postern.jobs) RETURNS void
 LANGUAGE plpgsql AS $$

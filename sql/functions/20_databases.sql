@@ -4,9 +4,15 @@ CREATE SCHEMA databases AUTHORIZATION postern_owner;
 SET LOCAL ROLE postern_owner;
 
 CREATE VIEW databases.item AS
-SELECT d.id, d.name, d.username AS "user", d.engine, d.charset, d.account_id, a.username AS account, d.size_bytes, d.status,
-       d.last_error, d.job_id, d.created_at, d.updated_at, d.version, d.account_id AS tenant
-FROM postern.databases d LEFT JOIN postern.accounts a ON a.id = d.account_id;
+SELECT d.id, d.name, d.username AS "user", d.engine, d.charset, s.host, s.port, d.account_id, a.username AS account, d.size_bytes, d.status,
+       gate.held_by(d.held) AS held_by, d.last_error, d.job_id, d.created_at, d.updated_at, d.version, d.account_id AS tenant
+FROM postern.databases d LEFT JOIN postern.accounts a ON a.id = d.account_id LEFT JOIN postern.servers s ON s.name = d.engine;
+
+CREATE FUNCTION databases.learn(p_servers jsonb, p_all boolean) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM gate.learn_servers(p_servers, '{postgresql,mariadb}', p_all);
+END $$;
 
 -- A name with the account's prefix, given or not, as both servers take it; else 422.
 CREATE FUNCTION databases.full_name(p_field text, p_given text, p_account text, p_engine text) RETURNS text
@@ -55,7 +61,8 @@ DECLARE
 	v_account bigint := (SELECT d.account_id FROM postern.databases d WHERE d.id = p_id);
 	v_job uuid := gate.work(c, v_account, 'database.apply', 'databases', p_id::text);
 BEGIN
-	UPDATE postern.databases SET job_id = v_job WHERE id = p_id;
+	UPDATE postern.databases SET job_id = v_job, last_error = NULL, status = CASE status WHEN 'error' THEN 'pending' ELSE status END
+	WHERE id = p_id;
 	RETURN ROW(p_id::text, NULL)::postern.done;
 END $$;
 
@@ -70,9 +77,7 @@ DECLARE
 	v_charset text := coalesce(b ->> 'charset', CASE b ->> 'engine' WHEN 'postgresql' THEN 'UTF8' ELSE 'utf8mb4' END);
 	v_what text := 'name';
 BEGIN
-	IF a.max_databases <= (SELECT count(*) FROM postern.databases d WHERE d.account_id = a.id) THEN
-		PERFORM gate.fail(409, format('the account''s plan allows %s databases; delete one or change the plan', a.max_databases));
-	END IF;
+	PERFORM accounts.check_quota(a.id, 'databases');
 	v_name := databases.full_name('name', b ->> 'name', a.username, v_engine);
 	v_user := databases.full_name('user', coalesce(b ->> 'user', v_name), a.username, v_engine);
 	PERFORM databases.check_charset(v_engine, v_charset);
@@ -131,11 +136,14 @@ CREATE FUNCTION databases.set_suspended(c postern.caller, o text, p_suspended bo
 LANGUAGE plpgsql AS $$
 DECLARE
 	d databases.item := databases.present(o);
+	v_suspended boolean := (SELECT x.suspended FROM postern.databases x WHERE x.id = d.id);
 BEGIN
-	IF p_suspended = (SELECT x.suspended FROM postern.databases x WHERE x.id = d.id) THEN
+	IF p_suspended AND v_suspended AND gate.take_over('postern.databases', o, 'suspended') THEN
+		RETURN ROW(o, NULL)::postern.done;
+	ELSIF p_suspended = v_suspended THEN
 		PERFORM gate.fail(409, CASE WHEN p_suspended THEN 'the database is suspended already' ELSE 'the database is not suspended' END);
 	END IF;
-	UPDATE postern.databases SET suspended = p_suspended, status = CASE WHEN p_suspended THEN 'suspended' ELSE 'pending' END,
+	UPDATE postern.databases SET suspended = p_suspended, status = 'pending',
 		version = d.version + 1, updated_at = postern.clock()
 	WHERE id = d.id;
 	RETURN databases.apply(c, d.id);
@@ -158,12 +166,10 @@ CREATE FUNCTION databases."delete"(c postern.caller, o text, b jsonb) RETURNS po
 LANGUAGE plpgsql AS $$
 DECLARE
 	d databases.item := databases.present(o);
+	v_goes jsonb := jsonb_build_array(gate.thing('databases', d.id::text, d.name, d.size_bytes));
 BEGIN
-	IF b ->> 'confirm' IS DISTINCT FROM d.name THEN
-		PERFORM gate.invalid('confirm', format('must be the database''s name, "%s": what it holds is lost', d.name));
-	END IF;
 	PERFORM databases.remove(c, d.id);
-	RETURN ROW(o, NULL)::postern.done;
+	RETURN gate.deleted(b, o, 'database', d.name, v_goes);
 END $$;
 
 -- An account was suspended or taken up again: so are its databases.
@@ -179,13 +185,20 @@ LANGUAGE sql STABLE AS $$
 	SELECT CASE WHEN j.kind = 'database.measure' THEN '{}' ELSE (
 		SELECT jsonb_build_object('engine', d.engine, 'name', d.name, 'user', d.username, 'marker', d.marker)
 			|| CASE WHEN j.kind = 'database.remove' THEN '{}' ELSE jsonb_build_object('charset', d.charset, 'verifier', d.verifier,
-				'suspended', d.suspended OR a.status = 'suspended') END
+				'suspended', d.suspended OR a.status = 'suspended', 'connections', a.max_database_connections) END
 		FROM postern.databases d JOIN postern.accounts a ON a.id = d.account_id WHERE d.id = j.object_id::bigint) END
 $$;
+-- Counted up when the worker comes to arrange what is on the servers in another way: whatever is there follows by itself.
+CREATE FUNCTION databases.arrangement() RETURNS int
+LANGUAGE sql IMMUTABLE AS $$ SELECT 1 $$;
+
 -- Sizes change without a change of ours: they are measured four times a day.
 CREATE FUNCTION databases.due() RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
+	PERFORM databases.apply(work.clockwork(), x.id) FROM (SELECT d.id FROM postern.databases d WHERE d.arranged < databases.arrangement()
+		AND d.status IN ('active', 'suspended') AND NOT EXISTS (SELECT FROM postern.jobs j WHERE j.account_id = d.account_id
+		AND j.id = d.job_id AND j.status IN ('queued', 'running')) ORDER BY d.id LIMIT 20) x;
 	IF EXISTS (SELECT FROM postern.databases) AND NOT EXISTS (SELECT FROM postern.jobs j WHERE j.account_id = 0
 	   AND j.kind = 'database.measure' AND j.created_at > postern.clock() - interval '6 hours') THEN
 		PERFORM gate.work(work.clockwork(), 0, 'database.measure', 'databases', NULL);
@@ -206,7 +219,8 @@ BEGIN
 		DELETE FROM postern.database_names n WHERE n.account_id = d.account_id AND n.engine = d.engine
 			AND (n.what, n.name) IN (('database', d.name), ('user', d.username));
 	ELSIF j.status = 'succeeded' THEN
-		UPDATE postern.databases x SET size_bytes = coalesce((j.result ->> 'size_bytes')::bigint, x.size_bytes) WHERE x.id = d.id;
+		UPDATE postern.databases x SET size_bytes = coalesce((j.result ->> 'size_bytes')::bigint, x.size_bytes),
+			arranged = databases.arrangement() WHERE x.id = d.id;
 	END IF;
 	PERFORM gate.settle_status('postern.databases', j, CASE
 		WHEN d.suspended OR (SELECT a.status FROM postern.accounts a WHERE a.id = d.account_id) = 'suspended' THEN 'suspended'

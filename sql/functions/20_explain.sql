@@ -13,8 +13,7 @@ BEGIN
 		RETURN;
 	ELSIF NOT gate.may_admin(c) THEN
 		PERFORM gate.invalid('token', 'is not the token of this request; leave it out: administrators may ask about others');
-	ELSIF NOT (gate.holds(c.scopes, 'tokens:read', true, c.rank) AND gate.holds(c.role_scopes, 'tokens:read', true, c.rank))
-	      OR gate.denies(c.deny, 'tokens:read') THEN
+	ELSIF NOT gate.may(c, 'tokens:read', true) THEN
 		PERFORM gate.fail(403, 'other tokens are explained only with the scope tokens:read', '{"scope":"tokens:read"}');
 	END IF;
 END $$;
@@ -25,6 +24,7 @@ DECLARE
 	v_token uuid := coalesce((b ->> 'token')::uuid, c.token_id);
 	v_now timestamptz := postern.clock();
 	s gate.bearer;
+	q postern.operations;
 	reason text;
 BEGIN
 	PERFORM explain.may_ask(c, v_token);
@@ -33,13 +33,14 @@ BEGIN
 	IF NOT FOUND THEN
 		PERFORM gate.invalid('token', 'there is no such token');
 	END IF;
-	IF b ? '_scope' THEN -- there is such a route
-		reason := coalesce(gate.judge(s, v_now, (b ->> '_ip')::inet, (b ->> '_insecure')::boolean, b ->> '_scope',
-				(b ->> '_no_wild')::boolean, (b ->> '_rank')::int, (b ->> '_admin')::boolean, (b ->> '_own')::boolean),
-			explain.spent(s, (b ->> '_heavy')::boolean, v_now));
+	SELECT * INTO q FROM postern.operations x WHERE x.operation = b ->> '_operation';
+	IF FOUND THEN -- there is such a route
+		reason := coalesce(gate.judge(s, v_now, (b ->> '_ip')::inet, (b ->> '_insecure')::boolean, (b ->> '_admin')::boolean, q),
+			explain.spent(s, q.heavy, v_now));
+		reason := CASE WHEN reason IS NOT NULL AND q.open AND (b ->> '_open')::boolean THEN 'open' ELSE reason END;
 	END IF;
 	RETURN ROW(NULL, jsonb_build_object('reason', reason, 'token_id', s.token_id, 'token_name', s.token_name, 'owner', s.username,
-		'held', to_jsonb(s.scopes), 'commands', CASE WHEN gate.status_of(reason) IN (401, 403) THEN to_jsonb(explain.commands(s, b, v_now)) ELSE '[]' END))::postern.done;
+		'held', to_jsonb(s.scopes), 'commands', CASE WHEN gate.status_of(reason) IN (401, 403) THEN to_jsonb(explain.commands(s, q, b, v_now)) ELSE '[]' END))::postern.done;
 END $$;
 
 -- Would the next request find a bucket empty? That of the heavy actions is looked at first, as in gate.act.
@@ -47,8 +48,8 @@ CREATE FUNCTION explain.spent(s gate.bearer, heavy boolean, at timestamptz) RETU
 LANGUAGE sql STABLE AS $$
 	SELECT CASE
 		WHEN heavy AND (SELECT r.action_window_start > at - interval '60 s' AND r.action_used >= s.action_limit
-		                FROM postern.rates r WHERE r.token_id = s.token_id) THEN 'action_limit'
-		WHEN gate.left_of(s.token_id, s.rate_limit, at) = 0 THEN 'rate_limit'
+		                FROM postern.rates r WHERE r.token_id = s.family) THEN 'action_limit'
+		ELSE gate.spent(s.family, s.rate_limit, s.whole, s.account_limit, at - interval '60 s')
 	END
 $$;
 
@@ -69,12 +70,12 @@ $$;
 
 -- The lines of the operator's command that grant it, in their order: what stands against the owner first, then a token that
 -- fits in the place of this one, since tokens do not change. None where no line does: another path, HTTPS, patience.
-CREATE FUNCTION explain.commands(s gate.bearer, b jsonb, at timestamptz) RETURNS text[]
+CREATE FUNCTION explain.commands(s gate.bearer, q postern.operations, b jsonb, at timestamptz) RETURNS text[]
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
-	wanted text := b ->> '_scope';
-	no_wild boolean := (b ->> '_no_wild')::boolean;
-	least_rank int := (b ->> '_rank')::int;
+	wanted text := q.scope;
+	no_wild boolean := q.no_wild;
+	least_rank int := q.rank;
 	need int := CASE WHEN (b ->> '_admin')::boolean THEN 3 ELSE least_rank END;
 	ip inet := (b ->> '_ip')::inet;
 	u postern.users;
@@ -110,7 +111,7 @@ BEGIN
 		SELECT * INTO a FROM postern.accounts x WHERE x.id = CASE WHEN r.rank < 3 THEN u.account_id ELSE s.account_id END;
 		IF a.status = 'suspended' THEN
 			lines := lines || format('postern account unsuspend %s', explain.word(a.username));
-		ELSIF a.status = 'deleting' OR a.id IS NULL AND r.rank < 3 AND NOT (b ->> '_own')::boolean THEN
+		ELSIF a.status = 'deleting' OR a.id IS NULL AND r.rank < 3 AND NOT q.own THEN
 			RETURN '{}';
 		END IF;
 	END IF;

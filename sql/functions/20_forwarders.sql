@@ -5,7 +5,9 @@ CREATE SCHEMA forwarders AUTHORIZATION postern_owner;
 SET LOCAL ROLE postern_owner;
 
 CREATE VIEW forwarders.item AS
-SELECT f.id, f.address, f.domain_id, d.domain, f.account_id, a.username AS account, f.destinations, f.status, f.last_error,
+SELECT f.id, f.address, f.domain_id, d.domain, f.account_id, a.username AS account, f.destinations,
+       CASE WHEN f.status = 'active' AND 'suspended' IN (d.status, a.status) THEN 'suspended' ELSE f.status END AS status,
+       gate.held_by(f.held) AS held_by, f.last_error,
        f.created_at, f.updated_at, f.version, f.account_id AS tenant
 FROM postern.forwarders f
 LEFT JOIN postern.domains d ON d.id = f.domain_id
@@ -52,7 +54,9 @@ DECLARE
 	v_to text[] := forwarders.distinct_of(gate.given_list(b, 'destinations', '{}'));
 	v_id bigint;
 BEGIN
+	PERFORM accounts.check_quota(d.account_id, 'forwarders');
 	PERFORM forwarders.check_destinations(b ->> 'address', v_to);
+	PERFORM gate.check_held(c, m.held, 'mailbox', b - 'domain') FROM postern.mailboxes m WHERE m.address = b ->> 'address';
 	BEGIN
 		INSERT INTO postern.forwarders (account_id, domain_id, address, destinations)
 		VALUES (d.account_id, d.id, b ->> 'address', v_to)

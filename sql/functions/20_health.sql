@@ -15,11 +15,25 @@ LANGUAGE sql STABLE AS $$
 $$;
 CREATE FUNCTION health.audit() RETURNS jsonb
 LANGUAGE sql STABLE AS $$
-	SELECT jsonb_build_object('status', CASE WHEN a.in_order THEN 'ok' ELSE 'warning' END, 'default_partition_empty', a.in_order)
-		|| CASE WHEN a.in_order THEN '{}' ELSE jsonb_build_object('message',
+	SELECT jsonb_build_object('status',
+			CASE WHEN s.severity IS NOT NULL THEN s.severity WHEN a.in_order THEN 'ok' ELSE 'warning' END,
+			'default_partition_empty', a.in_order)
+		|| CASE WHEN a.in_order AND s.severity IS NULL THEN '{}'
+			ELSE jsonb_build_object('message', concat_ws('; ', s.message, CASE WHEN NOT a.in_order THEN
 			'rows of the audit trail lie in its default partition, as their month had none: see that posternd runs, which makes '
-			'partitions ahead, and that the clock of the database is right; then run SELECT postern.audit_rehome() as a superuser') END
-	FROM health.audit_in_order() a (in_order)
+			'partitions ahead, and that the clock of the database is right; '
+			'then run SELECT postern.audit_rehome() as a superuser' END)) END
+	FROM health.audit_in_order() a (in_order), health.sealing() s
+$$;
+-- Why a posternd must not seal the trail (seals.elect): critical where no other does.
+CREATE FUNCTION health.sealing(OUT severity text, OUT message text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+	SELECT CASE WHEN count(*) = 0 THEN NULL
+			WHEN EXISTS (SELECT FROM postern.sealing x WHERE x.node IS NOT NULL AND x.until > postern.clock())
+			THEN 'warning' ELSE 'critical' END,
+		string_agg(format('posternd on %s does not seal the audit trail: %s', s.machine, s.fault), '; '
+			ORDER BY s.machine, s.node)
+	FROM postern.sealers s WHERE s.fault IS NOT NULL AND s.seen_at > postern.clock() - interval '3 min'
 $$;
 -- A row in the default partition means that a month's partition was missing.
 CREATE FUNCTION health.audit_in_order() RETURNS boolean
@@ -43,3 +57,4 @@ RESET ROLE;
 GRANT SELECT ON postern.audit_default TO postern_gate;
 ALTER FUNCTION health.audit_in_order() OWNER TO postern_gate;
 ALTER FUNCTION health.worker() OWNER TO postern_gate;
+ALTER FUNCTION health.sealing() OWNER TO postern_gate;

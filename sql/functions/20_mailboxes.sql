@@ -6,11 +6,20 @@ SET LOCAL ROLE postern_owner;
 
 CREATE VIEW mailboxes.item AS
 SELECT m.id, m.address, m.domain_id, d.domain, m.account_id, a.username AS account,
-       m.quota_mb, (m.used_bytes + 1048575) / 1048576 AS used_mb, m.status, m.last_error, m.created_at, m.updated_at,
-       m.version, m.account_id AS tenant
+       m.quota_mb, (m.used_bytes + 1048575) / 1048576 AS used_mb, i.host AS imap_host, i.port AS imap_port, o.host AS smtp_host, o.port AS smtp_port,
+       CASE WHEN m.status = 'active' AND 'suspended' IN (d.status, a.status) THEN 'suspended' ELSE m.status END AS status, gate.held_by(m.held) AS held_by,
+       m.last_error, m.created_at, m.updated_at, m.version, m.account_id AS tenant
 FROM postern.mailboxes m
 LEFT JOIN postern.domains d ON d.id = m.domain_id
-LEFT JOIN postern.accounts a ON a.id = m.account_id;
+LEFT JOIN postern.accounts a ON a.id = m.account_id
+LEFT JOIN postern.servers i ON i.name = 'imap'
+LEFT JOIN postern.servers o ON o.name = 'smtp';
+
+CREATE FUNCTION mailboxes.learn(p_servers jsonb, p_all boolean) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	PERFORM gate.learn_servers(p_servers, '{imap,smtp}', p_all);
+END $$;
 
 -- The domain of a new address, kept from being deleted meanwhile: one that is not the caller's is an unknown one. Its
 -- account is locked first, so that what a plan allows is counted by one at a time.
@@ -21,13 +30,16 @@ DECLARE
 	a postern.accounts;
 	v_name text := substr(b ->> 'address', strpos(b ->> 'address', '@') + 1);
 	v_account bigint := users.account_of(c, b);
+	v_id bigint := domains.named(v_name);
 BEGIN
 	IF b ->> 'domain_id' IS NOT NULL AND NOT EXISTS (SELECT FROM postern.domains x WHERE x.id = (b ->> 'domain_id')::bigint) THEN
 		PERFORM gate.invalid('domain_id', 'there is no such domain');
 	END IF;
-	PERFORM FROM postern.accounts x WHERE x.id = (SELECT y.account_id FROM postern.domains y WHERE y.domain = v_name) FOR UPDATE;
-	SELECT * INTO d FROM postern.domains x WHERE x.domain = v_name FOR SHARE;
-	IF NOT FOUND THEN
+	PERFORM FROM postern.accounts x WHERE x.id = (SELECT y.account_id FROM postern.domains y WHERE y.id = v_id) FOR UPDATE;
+	SELECT * INTO d FROM postern.domains x WHERE x.id = v_id FOR SHARE;
+	IF v_id = 0 THEN
+		PERFORM domains.not_one(v_name);
+	ELSIF NOT FOUND THEN
 		PERFORM gate.invalid('address', format('there is no domain %s; create it first', v_name));
 	ELSIF v_account <> d.account_id THEN
 		PERFORM gate.invalid(CASE WHEN b ? 'account_id' THEN 'account_id' ELSE 'account' END,
@@ -37,10 +49,12 @@ BEGIN
 	END IF;
 	SELECT * INTO a FROM postern.accounts x WHERE x.id = d.account_id;
 	IF a.status NOT IN ('active', 'pending') THEN
-		PERFORM gate.fail(409, format('the account is %s', a.status));
+		PERFORM gate.fail(409, accounts.closed(a.status));
 	ELSIF d.status = 'deleting' THEN
 		PERFORM gate.fail(409, 'the domain is being deleted');
-	ELSIF NOT d.mail_enabled THEN
+	END IF;
+	PERFORM domains.must_be_proven(d);
+	IF NOT d.mail_enabled THEN
 		PERFORM gate.fail(409, format('no mail is taken for %s; set its mail_enabled first', v_name));
 	END IF;
 	RETURN d;
@@ -60,13 +74,11 @@ CREATE FUNCTION mailboxes."create"(c postern.caller, o text, b jsonb) RETURNS po
 LANGUAGE plpgsql AS $$
 DECLARE
 	d postern.domains := mailboxes.domain_of(c, b);
-	v_max int := (SELECT max_mailboxes FROM postern.accounts WHERE id = d.account_id);
 	v_id bigint;
 BEGIN
-	IF v_max <= (SELECT count(*) FROM postern.mailboxes m WHERE m.account_id = d.account_id) THEN
-		PERFORM gate.fail(409, format('the account''s plan allows %s mailboxes; delete one or change the plan', v_max));
-	END IF;
+	PERFORM accounts.check_quota(d.account_id, 'mailboxes');
 	PERFORM mailboxes.check_quota(d.account_id, (b ->> 'quota_mb')::int);
+	PERFORM gate.check_held(c, f.held, 'forwarder', b - 'domain') FROM postern.forwarders f WHERE f.address = b ->> 'address';
 	BEGIN
 		INSERT INTO postern.mailboxes (account_id, domain_id, address, password, quota_mb)
 		VALUES (d.account_id, d.id, b ->> 'address', b ->> 'password', (b ->> 'quota_mb')::int)
@@ -95,6 +107,15 @@ BEGIN
 	RETURN ROW(o, NULL)::postern.done;
 END $$;
 
+-- The domain, or the account, was suspended or taken up again: its addresses tell so, too.
+CREATE FUNCTION mailboxes.tell(p_domain bigint, p_account bigint) RETURNS void
+LANGUAGE sql AS $$
+	UPDATE postern.mailboxes m SET version = m.version + 1, updated_at = postern.clock() WHERE p_domain IN (0, m.domain_id)
+		AND m.account_id = coalesce(p_account, (SELECT d.account_id FROM postern.domains d WHERE d.id = p_domain));
+	UPDATE postern.forwarders f SET version = f.version + 1, updated_at = postern.clock() WHERE p_domain IN (0, f.domain_id)
+		AND f.account_id = coalesce(p_account, (SELECT d.account_id FROM postern.domains d WHERE d.id = p_domain))
+$$;
+
 CREATE FUNCTION mailboxes.suspend(c postern.caller, o text, b jsonb) RETURNS postern.done
 LANGUAGE sql AS $$ SELECT gate.set_status('postern.mailboxes', 'mailbox', o, 'active', 'suspended') $$;
 CREATE FUNCTION mailboxes.unsuspend(c postern.caller, o text, b jsonb) RETURNS postern.done
@@ -113,9 +134,13 @@ BEGIN
 END $$;
 CREATE FUNCTION mailboxes."delete"(c postern.caller, o text, b jsonb) RETURNS postern.done
 LANGUAGE plpgsql AS $$
+DECLARE
+	v_address text;
+	v_bytes bigint;
 BEGIN
+	SELECT m.address, m.used_bytes INTO v_address, v_bytes FROM postern.mailboxes m WHERE m.id = o::bigint;
 	PERFORM mailboxes.remove(c, o::bigint);
-	RETURN ROW(o, NULL)::postern.done;
+	RETURN gate.deleted(b, o, 'mailbox', v_address, jsonb_build_array(gate.thing('mailboxes', o, v_address, v_bytes)));
 END $$;
 
 CREATE FUNCTION mailboxes.task(j postern.jobs) RETURNS jsonb

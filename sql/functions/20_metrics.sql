@@ -9,7 +9,7 @@ CREATE FUNCTION metrics.count_requests() RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
 DECLARE
 	v_from xid8;
-	v_to xid8 := pg_snapshot_xmin(pg_current_snapshot());
+	v_to xid8 := gate.horizon();
 BEGIN
 	SELECT m.xid INTO v_from FROM postern.request_mark m FOR UPDATE;
 	IF v_from >= v_to THEN
@@ -88,6 +88,7 @@ BEGIN
 		(SELECT coalesce(max((x ->> 'behind_s')::bigint), (p ->> 'behind_s')::bigint)::text FROM jsonb_array_elements(p -> 'replicas') x))
 	|| metrics.family('jobs', 'gauge', 'Jobs by state.', ARRAY['{status="queued"} ' || (j ->> 'queued'), '{status="running"} ' || (j ->> 'running')])
 	|| metrics.one('jobs_oldest_due_seconds', 'gauge', 'How long the oldest job that is due has waited.', j ->> 'oldest_due_s')
+	|| metrics.one('feed_delay_seconds', 'gauge', 'How long the oldest event that is not in the feed yet has waited.', d -> 'feed' ->> 'delay_s')
 	|| metrics.one('jobs_failed_last_day', 'gauge', 'Jobs of the last 24 hours that failed.', j ->> 'failed_last_day')
 	|| metrics.one('certificates', 'gauge', 'Certificates in use.', d -> 'certificates' ->> 'total')
 	|| metrics.one('certificates_expiring', 'gauge', 'Certificates that expire within certificate_warning_days, or have.', coalesce(d -> 'certificates' ->> 'expiring', '0'))

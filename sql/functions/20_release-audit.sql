@@ -33,9 +33,9 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET j
 	    OR f.nspname = 'gate' AND f.proname IN ('settings_held', 'compatible_from', 'settle')
 	    OR f.nspname = 'cron' AND f.proname IN ('note_run', 'tick')
 	    OR f.nspname = 'plugins' AND f.proname = 'deliver'
-	    OR f.nspname = 'seals' AND f.proname IN ('last', 'unsealed', 'add', 'add_checkpoint', 'read_checkpoints', 'drop_months')))
+	    OR f.nspname = 'seals' AND f.proname IN ('last', 'unsealed', 'add', 'add_checkpoint', 'read_checkpoints', 'drop_months', 'elect')))
 	  OR (p.name IS NULL AND (f.nspname IN (SELECT name FROM postern.endpoints) AND f.proname IN ('local_read', 'local_write', 'local_export')
-	    OR f.nspname = 'seals' AND f.proname IN ('read_rows', 'read_seals', 'read_checkpoints')
+	    OR f.nspname = 'seals' AND f.proname IN ('read_rows', 'read_seals', 'read_checkpoints', 'last', 'add_checkpoint')
 	    OR f.nspname = 'gate' AND f.proname IN ('settings_held', 'compatible_from')))
 	), can AS (
 	 SELECT p.role, f.oid FROM present p JOIN fn f ON pg_catalog.has_function_privilege(p.oid, f.oid, 'EXECUTE')

@@ -13,30 +13,33 @@ CREATE FUNCTION roles."create"(c postern.caller, o text, b jsonb) RETURNS poster
 LANGUAGE plpgsql AS $$
 DECLARE
 	v_id bigint;
-	v_scopes text[] := gate.given_list(b, 'scopes', '{}');
+	v_scopes text[] := gate.given_scopes(b, 'scopes', '{}');
 BEGIN
 	IF EXISTS (SELECT FROM postern.roles r WHERE r.name = b ->> 'name') THEN
 		PERFORM gate.fail(409, 'a role with this name exists', jsonb_build_object('name', 'is taken'));
 	END IF;
 	PERFORM roles.check(c, coalesce(b ->> 'base', 'customer'), v_scopes);
+	IF (SELECT count(*) FROM postern.roles) >= 1000 THEN
+		PERFORM gate.fail(409, 'there are 1000 roles, as many as there may be; delete some');
+	END IF;
 	INSERT INTO postern.roles (name, base, description, scopes)
 	VALUES (b ->> 'name', coalesce(b ->> 'base', 'customer'), b ->> 'description', v_scopes)
 	RETURNING id INTO v_id;
 	RETURN ROW(v_id, NULL)::postern.done;
 END $$;
 
--- What a user writes into a role lies within what that user holds.
+-- What a user writes into a role lies within what that user's token may do: there is no deny list in a role.
 CREATE FUNCTION roles.check(c postern.caller, p_base text, p_scopes text[]) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
-	w text;
+	v_more text;
 BEGIN
 	PERFORM gate.check_scopes('scopes', p_scopes);
-	FOREACH w IN ARRAY p_scopes LOOP
-		IF NOT (gate.covers(c.scopes, w, c.rank) AND gate.covers(c.role_scopes, w, c.rank)) OR gate.denies(c.deny, w) THEN
-			PERFORM gate.invalid('scopes', format('"%s" is more than your token holds', w));
-		END IF;
-	END LOOP;
+	v_more := coalesce((SELECT min(w) FROM unnest(p_scopes) w WHERE NOT gate.may_grant(c, w) OR gate.denies(c.deny, w)),
+		gate.role_exceeds(c, CASE p_base WHEN 'viewer' THEN 1 WHEN 'customer' THEN 2 ELSE 3 END, p_scopes));
+	IF v_more IS NOT NULL THEN
+		PERFORM gate.invalid('scopes', format('"%s" is more than your token holds', v_more));
+	END IF;
 	IF p_base = 'admin' THEN
 		PERFORM users.needs_admin(c);
 	END IF;
@@ -51,11 +54,14 @@ BEGIN
 	IF r.built_in THEN
 		PERFORM gate.fail(409, 'built-in roles are fixed; create a role of your own instead');
 	END IF;
-	PERFORM roles.check(c, gate.given(b, 'base', r.base), gate.given_list(b, 'scopes', r.scopes));
+	IF r.base = 'admin' THEN -- those who have it are administrators
+		PERFORM users.needs_admin(c);
+	END IF;
+	PERFORM roles.check(c, gate.given(b, 'base', r.base), gate.given_scopes(b, 'scopes', r.scopes));
 	UPDATE postern.roles SET
 		base = gate.given(b, 'base', r.base),
 		description = gate.given(b, 'description', r.description),
-		scopes = gate.given_list(b, 'scopes', r.scopes),
+		scopes = gate.given_scopes(b, 'scopes', r.scopes),
 		version = r.version + 1, updated_at = postern.clock()
 	WHERE id = r.id;
 	PERFORM users.keep_one_administrator();

@@ -58,28 +58,47 @@ CREATE FUNCTION "server-health".jobs() RETURNS jsonb
 LANGUAGE sql STABLE AS $$
 	SELECT jsonb_build_object('queued', count(*) FILTER (WHERE j.status = 'queued'), 'running', count(*) FILTER (WHERE j.status = 'running'),
 		'oldest_due_s', coalesce(ceil(extract(epoch FROM postern.clock() - min(j.run_at) FILTER (WHERE j.status = 'queued' AND j.run_at <= postern.clock()))), 0)::bigint,
+		'blocked', (SELECT count(*) FROM postern.jobs b WHERE b.blocked IS NOT NULL),
+		'blocked_by', (SELECT coalesce(jsonb_agg(b.blocked ORDER BY b.n DESC, b.blocked), '[]') FROM (SELECT x.blocked, count(*) AS n
+			FROM postern.jobs x WHERE x.blocked IS NOT NULL GROUP BY x.blocked ORDER BY 2 DESC, 1 LIMIT 5) b),
 		'failed_last_day', (SELECT count(*) FROM postern.jobs f WHERE f.status = 'failed' AND f.created_at > postern.clock() - interval '1 day'))
 	FROM postern.jobs j WHERE j.status IN ('queued', 'running')
 $$;
 
+-- Events that are in no feed yet, and for how long the oldest has waited: a change that is not committed holds them up.
+CREATE FUNCTION "server-health".feed() RETURNS jsonb
+LANGUAGE sql STABLE AS $$
+	SELECT jsonb_build_object('waiting', count(*),
+		'delay_s', coalesce(round(extract(epoch FROM postern.clock() - min(e.at)), 3), 0))
+	FROM postern.events e WHERE e.seq IS NULL
+$$;
+
+-- A list goes by the word of all lists, and by the one that it had before.
+CREATE FUNCTION "server-health".with_items(p_about jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE AS $$ SELECT p_about || jsonb_build_object('list', p_about -> 'items') $$;
+
 CREATE FUNCTION "server-health".certificates(p_days int) RETURNS jsonb
 LANGUAGE sql STABLE AS $$
-	SELECT jsonb_build_object('total', (SELECT count(*) FROM postern.certificates x WHERE x.not_after IS NOT NULL), 'expiring', count(*),
+	SELECT "server-health".with_items(jsonb_build_object('total', (SELECT count(*) FROM postern.certificates x WHERE x.not_after IS NOT NULL), 'expiring', count(*),
 		'expired', count(*) FILTER (WHERE c.not_after <= postern.clock()), 'next_s', ceil(extract(epoch FROM min(c.not_after) - postern.clock()))::bigint,
-		'list', coalesce(jsonb_agg(jsonb_build_object('domain', c.domain, 'not_after', c.not_after, 'auto_renew', c.auto_renew, 'last_error', c.last_error)
-			ORDER BY c.not_after) FILTER (WHERE c.place <= 100), '[]'))
+		'items', coalesce(jsonb_agg(jsonb_build_object('domain', c.domain, 'not_after', c.not_after, 'auto_renew', c.auto_renew, 'last_error', c.last_error)
+			ORDER BY c.not_after) FILTER (WHERE c.place <= 100), '[]')))
 	FROM (SELECT x.*, d.domain, row_number() OVER (ORDER BY x.not_after) AS place FROM postern.certificates x JOIN postern.domains d ON d.id = x.domain_id
 		WHERE x.not_after < postern.clock() + make_interval(days => p_days) AND x.status <> 'deleting') c
 $$;
 
--- Each account's newest good backup, those that need one most first.
+-- Each account's newest good backup, those that need one most first; and whose newest backup lacks something, or failed.
 CREATE FUNCTION "server-health".backups(p_hours int) RETURNS jsonb
 LANGUAGE sql STABLE AS $$
-	SELECT jsonb_build_object('accounts', count(*), 'without', count(*) FILTER (WHERE a.at IS NULL), 'oldest_s', max(a.age_s),
+	SELECT "server-health".with_items(jsonb_build_object('accounts', count(*), 'without', count(*) FILTER (WHERE a.at IS NULL), 'oldest_s', max(a.age_s),
 		'behind', count(*) FILTER (WHERE p_hours > 0 AND (a.age_s > p_hours * 3600 OR a.at IS NULL AND a.created_at < postern.clock() - make_interval(hours => p_hours))),
-		'list', coalesce(jsonb_agg(jsonb_build_object('account', a.username, 'last_backup_at', a.at, 'age_s', a.age_s) ORDER BY a.place) FILTER (WHERE a.place <= 100), '[]'))
-	FROM (SELECT x.*, ceil(extract(epoch FROM postern.clock() - x.at))::bigint AS age_s, row_number() OVER (ORDER BY coalesce(x.at, x.created_at), x.username) AS place
-		FROM (SELECT a.username, a.created_at, (SELECT max(b.finished_at) FROM postern.backups b WHERE b.account_id = a.id AND b.status = 'active') AS at
+		'partial', count(*) FILTER (WHERE a.newest = 'partial'), 'failed', count(*) FILTER (WHERE a.newest = 'error'),
+		'items', coalesce(jsonb_agg(jsonb_build_object('account', a.username, 'last_backup_at', a.at, 'age_s', a.age_s, 'newest', a.newest) ORDER BY a.place)
+			FILTER (WHERE a.place <= 100 OR a.newest <> 'active' AND a.ill <= 100), '[]')))
+	FROM (SELECT x.*, ceil(extract(epoch FROM postern.clock() - x.at))::bigint AS age_s, row_number() OVER (ORDER BY coalesce(x.at, x.created_at), x.username) AS place,
+			row_number() OVER (PARTITION BY x.newest = 'active' ORDER BY x.username) AS ill
+		FROM (SELECT a.username, a.created_at, (SELECT b.status FROM postern.backups b WHERE b.account_id = a.id
+				AND b.status IN ('active', 'partial', 'error') ORDER BY b.id DESC LIMIT 1) AS newest, (SELECT max(b.finished_at) FROM postern.backups b WHERE b.account_id = a.id AND b.status = 'active') AS at
 			FROM postern.accounts a WHERE a.status = 'active' AND a.managed) x) a
 $$;
 
@@ -115,7 +134,12 @@ BEGIN
 	       || "server-health".over('postgresql', 'connections of PostgreSQL in use', (d -> 'postgresql' ->> 'connections_pct')::numeric, '%', l, 'connections_warning_pct')
 	       || "server-health".over('postgresql', 'oldest transaction', (d -> 'postgresql' ->> 'oldest_transaction_s')::numeric, 's', l, 'transaction_warning_s')
 	       || "server-health".over('replication', 'this server is behind by', (d -> 'postgresql' ->> 'behind_s')::numeric, 's', l, 'replication_warning_s')
-	       || "server-health".over('jobs', 'oldest job that is due waits for', (d -> 'jobs' ->> 'oldest_due_s')::numeric, 's', l, 'queue_warning_s');
+	       || "server-health".over('jobs', 'oldest job that is due waits for', (d -> 'jobs' ->> 'oldest_due_s')::numeric, 's', l, 'queue_warning_s')
+	       || "server-health".over('feed', 'oldest event that is not in the feed yet waits for',
+	              floor((d -> 'feed' ->> 'delay_s')::numeric), 's', l, 'queue_warning_s');
+	FOR x IN SELECT * FROM jsonb_array_elements(d -> 'jobs' -> 'blocked_by') LOOP
+		v := v || jsonb_build_object('severity', 'warning', 'subject', 'jobs', 'message', 'jobs wait until this is mended: ' || (x #>> '{}'));
+	END LOOP;
 	FOR x IN SELECT * FROM jsonb_array_elements(d -> 'postgresql' -> 'replicas') LOOP
 		v := v || "server-health".over('replication', format('replica %s is behind by', x ->> 'name'), (x ->> 'behind_s')::numeric, 's', l, 'replication_warning_s');
 	END LOOP;
@@ -129,12 +153,19 @@ BEGIN
 		v := v || jsonb_build_object('subject', 'certificates', 'severity',
 			CASE WHEN (d -> 'certificates' ->> 'next_s')::bigint <= 86400 * (l ->> 'certificate_critical_days')::int THEN 'critical' ELSE 'warning' END,
 			'message', format('certificates that expire within %s days: %s, of these expired: %s; first %s', l ->> 'certificate_warning_days',
-				d -> 'certificates' ->> 'expiring', d -> 'certificates' ->> 'expired', d -> 'certificates' -> 'list' -> 0 ->> 'domain'));
+				d -> 'certificates' ->> 'expiring', d -> 'certificates' ->> 'expired', d -> 'certificates' -> 'items' -> 0 ->> 'domain'));
 	END IF;
 	IF (d -> 'backups' ->> 'behind')::int > 0 THEN
 		v := v || jsonb_build_object('severity', 'warning', 'subject', 'backups', 'message',
-			format('accounts without a good backup of the last %s h: %s; first %s', l ->> 'backup_warning_h', d -> 'backups' ->> 'behind', d -> 'backups' -> 'list' -> 0 ->> 'account'));
+			format('accounts without a good backup of the last %s h: %s; first %s', l ->> 'backup_warning_h', d -> 'backups' ->> 'behind', d -> 'backups' -> 'items' -> 0 ->> 'account'));
 	END IF;
+	FOR x IN SELECT jsonb_build_object('newest', k.newest, 'text', k.text, 'count', d -> 'backups' -> k.key,
+			'first', (SELECT b -> 'account' FROM jsonb_array_elements(d -> 'backups' -> 'items') b WHERE b ->> 'newest' = k.newest LIMIT 1))
+	         FROM (VALUES ('partial', 'partial', 'lacks something, which its field missing names'), ('error', 'failed', 'failed, which its last_error explains'))
+	         AS k (newest, key, text) WHERE (d -> 'backups' ->> k.key)::int > 0 LOOP
+		v := v || jsonb_build_object('severity', 'warning', 'subject', 'backups', 'message',
+			format('accounts whose newest backup %s: %s; first %s', x ->> 'text', x ->> 'count', x ->> 'first'));
+	END LOOP;
 	IF d -> 'audit' ->> 'status' <> 'ok' THEN
 		v := v || jsonb_build_object('severity', d -> 'audit' ->> 'status', 'subject', 'audit', 'message', d -> 'audit' ->> 'message');
 	END IF;
@@ -154,7 +185,8 @@ BEGIN
 	d := jsonb_build_object('time', postern.clock(), 'machine', m.name, 'machine_time', m.facts_at, 'system', m.facts -> 'system', 'kernel', m.facts -> 'kernel',
 		'architecture', m.facts -> 'architecture', 'uptime_s', m.facts -> 'uptime_s', 'cpus', m.facts -> 'cpus', 'load', m.facts -> 'load',
 		'cpu', m.facts -> 'cpu', 'memory', m.facts -> 'memory', 'swap', m.facts -> 'swap', 'disks', coalesce(m.facts -> 'disks', '[]'),
-		'network', coalesce(m.facts -> 'network', '[]'), 'worker', health.worker(), 'audit', health.audit(), 'postgresql', "server-health".postgresql(), 'jobs', "server-health".jobs(),
+		'network', coalesce(m.facts -> 'network', '[]'), 'containment', nullif(m.facts -> 'containment', 'null'),
+		'worker', health.worker(), 'audit', health.audit(), 'postgresql', "server-health".postgresql(), 'jobs', "server-health".jobs(), 'feed', "server-health".feed(),
 		'services', (SELECT coalesce(jsonb_agg(jsonb_build_object('name', s.name, 'state', s.state, 'enabled', s.enabled) ORDER BY s.name), '[]')
 			FROM postern.services s WHERE s.kind = 'system'),
 		'certificates', "server-health".certificates((m.limits ->> 'certificate_warning_days')::int), 'backups', "server-health".backups((m.limits ->> 'backup_warning_h')::int),

@@ -77,10 +77,20 @@ BEGIN
 	RETURN ROW(NULL, v_now || jsonb_build_object('_before', v_before, '_after', v_now))::postern.done;
 END $$;
 
--- What a program knows: every setting as its file and its environment have it. `p_all`: there are no others.
+-- What a program knows. The list of settings is the migration's to say (`p_all`: there are no others); of those that there are an
+-- endpoint may say what its file and its environment have.
 CREATE FUNCTION settings.learn(p_settings jsonb, p_all boolean) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+	IF p_all IS NOT TRUE THEN
+		UPDATE postern.settings s SET present = t.present, source = t.source, version = s.version + 1, updated_at = postern.clock()
+		FROM (SELECT x.id, y.present, y.source FROM jsonb_to_recordset(p_settings) AS y (id text, present jsonb, source text)
+			JOIN postern.settings x ON x.id = y.id ORDER BY x.id FOR UPDATE OF x) t
+		WHERE s.id = t.id AND (s.present, s.source) IS DISTINCT FROM (t.present, t.source);
+		RETURN;
+	ELSIF session_user = 'postern_settings' THEN
+		RAISE EXCEPTION 'which settings there are is for a migration to say';
+	END IF;
 	INSERT INTO postern.settings AS s (id, description, type, unit, minimum, maximum, choices, takes, preset, fixed, present, source)
 	SELECT t.id, t.description, t.type, t.unit, t.minimum, t.maximum, string_to_array(t.choices, ' '), t.takes, t.preset, t.fixed, t.present, t.source
 	FROM jsonb_to_recordset(p_settings) AS t (id text, description text, type text, unit text, minimum bigint, maximum bigint, choices text,
@@ -92,7 +102,7 @@ BEGIN
 	WHERE (s.description, s.type, s.unit, s.minimum, s.maximum, s.choices, s.takes, s.preset, s.fixed, s.present, s.source) IS DISTINCT FROM
 		(excluded.description, excluded.type, excluded.unit, excluded.minimum, excluded.maximum, excluded.choices, excluded.takes, excluded.preset,
 		 excluded.fixed, excluded.present, excluded.source);
-	DELETE FROM postern.settings s WHERE p_all AND NOT EXISTS (SELECT FROM jsonb_array_elements(p_settings) t WHERE t ->> 'id' = s.id);
+	DELETE FROM postern.settings s WHERE NOT EXISTS (SELECT FROM jsonb_array_elements(p_settings) t WHERE t ->> 'id' = s.id);
 END $$;
 
 RESET ROLE;

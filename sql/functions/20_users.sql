@@ -4,10 +4,10 @@ CREATE SCHEMA users AUTHORIZATION postern_owner;
 SET LOCAL ROLE postern_owner;
 
 CREATE VIEW users.item AS
-SELECT u.id, u.username, u.email, u.role, nullif(u.account_id, 0) AS account_id,
+SELECT u.id, u.username, CASE WHEN r.rank < 3 OR gate.sees('staff') THEN u.email END AS email, u.role, nullif(u.account_id, 0) AS account_id,
        (SELECT a.username FROM postern.accounts a WHERE a.id = u.account_id) AS account,
-       u.status, u.created_at, u.updated_at, u.version, u.account_id AS tenant
-FROM postern.users u;
+       u.status, gate.held_by(u.held) AS held_by, u.created_at, u.updated_at, u.version, u.account_id AS tenant
+FROM postern.users u LEFT JOIN postern.roles r ON r.name = u.role;
 
 -- The account a body names, by number or by user name: one that is not the caller's is an unknown one. Null: none named.
 CREATE FUNCTION users.account_of(c postern.caller, b jsonb) RETURNS bigint
@@ -39,21 +39,37 @@ LANGUAGE plpgsql AS $$
 DECLARE
 	a postern.accounts;
 BEGIN
-	SELECT * INTO a FROM postern.accounts x WHERE x.id = coalesce(users.account_of(c, b), c.account_id) FOR UPDATE;
+	SELECT * INTO a FROM postern.accounts x WHERE x.id = coalesce(users.account_of(c, b), c.account_id) FOR NO KEY UPDATE;
 	IF NOT FOUND THEN
-		PERFORM gate.invalid('account_id', 'is required: your token is bound to no account; give account_id or account');
+		PERFORM gate.invalid('account_id', 'is required: you are bound to no account; give account or account_id');
 	ELSIF a.status NOT IN ('active', 'pending') THEN
-		PERFORM gate.fail(409, format('the account is %s', a.status));
+		PERFORM gate.fail(409, accounts.closed(a.status));
 	END IF;
 	RETURN a;
 END $$;
 
--- A role or account that a user writes lies within their own. Administrators are changed only with users:admin.
+-- Whoever makes a user, or lets one in again or elsewhere, hands on what the user's role opens: all of it lies within what the
+-- caller may do now. The first scope that does not, or null.
+CREATE FUNCTION users.exceeds(c postern.caller, r postern.roles) RETURNS text
+LANGUAGE sql STABLE AS $$
+	SELECT coalesce((SELECT min(w) FROM unnest(r.scopes) w WHERE NOT gate.may_grant(c, w)), gate.role_exceeds(c, r.rank, r.scopes))
+$$;
+CREATE FUNCTION users.check_present_role(c postern.caller, p_role text) RETURNS void
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+	v_more text := (SELECT users.exceeds(c, r) FROM postern.roles r WHERE r.name = p_role);
+BEGIN
+	IF v_more IS NOT NULL THEN
+		PERFORM gate.fail(403, format('the user''s role "%s" has the scope %s, which your token may not use; use a wider token', p_role, v_more),
+			jsonb_build_object('scope', v_more));
+	END IF;
+END $$;
+-- Administrators are made and changed only with users:admin.
 CREATE FUNCTION users.check_role(c postern.caller, p_role text) RETURNS void
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
 	r postern.roles;
-	w text;
+	v_more text;
 BEGIN
 	SELECT * INTO r FROM postern.roles WHERE name = p_role;
 	IF NOT FOUND THEN
@@ -62,19 +78,16 @@ BEGIN
 		PERFORM gate.invalid('role', format('"%s" is more than your own role', p_role));
 	ELSIF r.rank = 3 THEN
 		PERFORM users.needs_admin(c);
-	ELSIF NOT gate.may_admin(c) THEN
-		FOREACH w IN ARRAY r.scopes LOOP
-			IF NOT gate.covers(c.role_scopes, w, c.rank) THEN
-				PERFORM gate.invalid('role', format('"%s" has the scope %s, which is more than your own role', p_role, w));
-			END IF;
-		END LOOP;
+	END IF;
+	v_more := users.exceeds(c, r);
+	IF v_more IS NOT NULL THEN
+		PERFORM gate.invalid('role', format('"%s" has the scope %s, which your token may not use; name a role within it, or use a wider token', p_role, v_more));
 	END IF;
 END $$;
 CREATE FUNCTION users.needs_admin(c postern.caller) RETURNS void
 LANGUAGE plpgsql IMMUTABLE AS $$
 BEGIN
-	IF NOT (gate.may_admin(c) AND gate.holds(c.scopes, 'users:admin', false, c.rank)
-	        AND gate.holds(c.role_scopes, 'users:admin', false, c.rank)) OR gate.denies(c.deny, 'users:admin') THEN
+	IF NOT (gate.may_admin(c) AND gate.may(c, 'users:admin')) THEN
 		PERFORM gate.fail(403, 'administrators are changed only with the scope users:admin', '{"scope":"users:admin"}');
 	END IF;
 END $$;
@@ -96,18 +109,36 @@ BEGIN
 	END IF;
 END $$;
 
+-- User names are unique over the installation. Those that a tenant gives have the account's before them, given or not, so that
+-- whatever is taken is the account's own: nobody learns who else is there.
+CREATE FUNCTION users.full_name(c postern.caller, p_account bigint, p_given text) RETURNS text
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+	v_prefix text := (SELECT a.username || '-' FROM postern.accounts a WHERE a.id = p_account);
+	v_name text := CASE WHEN gate.may_admin(c) OR starts_with(p_given, v_prefix) THEN p_given ELSE v_prefix || p_given END;
+BEGIN
+	IF length(v_name) > 32 THEN
+		PERFORM gate.invalid('username', format('with the prefix %s may have at most 32 characters; it has %s', v_prefix, length(v_name)));
+	END IF;
+	RETURN v_name;
+END $$;
 CREATE FUNCTION users."create"(c postern.caller, o text, b jsonb) RETURNS postern.done
 LANGUAGE plpgsql AS $$
 DECLARE
 	v_id bigint;
 	v_account bigint := coalesce(users.account_of(c, b), c.account_id);
 	v_role text := coalesce(b ->> 'role', 'customer');
+	v_name text := users.full_name(c, v_account, b ->> 'username');
 BEGIN
 	PERFORM users.check_role(c, v_role);
+	PERFORM accounts.check_quota(v_account, 'users');
 	BEGIN
-		INSERT INTO postern.users (account_id, username, email, role) VALUES (v_account, b ->> 'username', b ->> 'email', v_role)
+		INSERT INTO postern.users (account_id, username, email, role) VALUES (v_account, v_name, b ->> 'email', v_role)
 		RETURNING id INTO v_id;
 	EXCEPTION WHEN unique_violation THEN
+		IF NOT EXISTS (SELECT FROM postern.users u WHERE u.username = v_name) THEN -- one that this caller does not see
+			PERFORM gate.invalid('username', 'cannot be used; choose another');
+		END IF;
 		PERFORM gate.fail(409, 'a user with this username exists', jsonb_build_object('username', 'is taken'));
 	END;
 	RETURN ROW(v_id, NULL)::postern.done;
@@ -136,12 +167,15 @@ BEGIN
 	IF NOT gate.may_admin(c) AND v_account <> c.account_id THEN
 		PERFORM gate.invalid('account_id', 'only an administrator takes a user out of its account; give your own');
 	END IF;
-	UPDATE postern.users SET
-		email = gate.given(b, 'email', u.email),
-		role = gate.given(b, 'role', u.role),
-		account_id = coalesce(v_account, u.account_id),
-		version = u.version + 1, updated_at = postern.clock()
+	IF v_account <> u.account_id THEN -- where the user then may do the same
+		PERFORM users.check_present_role(c, u.role);
+		PERFORM accounts.check_quota(v_account, 'users');
+	END IF;
+	UPDATE postern.users SET email = gate.given(b, 'email', u.email), version = u.version + 1, updated_at = postern.clock()
 	WHERE id = u.id;
+	IF gate.may_admin(c) THEN
+		UPDATE postern.users SET role = gate.given(b, 'role', u.role), account_id = coalesce(v_account, u.account_id) WHERE id = u.id;
+	END IF;
 	IF v_was_admin THEN
 		PERFORM users.keep_one_administrator();
 	END IF;
@@ -156,6 +190,9 @@ DECLARE
 BEGIN
 	IF v_was_admin THEN
 		PERFORM users.needs_admin(c);
+	END IF;
+	IF p_to = 'active' THEN -- whose tokens then are let in again
+		PERFORM users.check_present_role(c, (SELECT u.role FROM postern.users u WHERE u.id = o::bigint));
 	END IF;
 	v_done := gate.set_status('postern.users', 'user', o, p_from, p_to);
 	IF v_was_admin THEN

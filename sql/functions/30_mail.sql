@@ -7,12 +7,12 @@ GRANT USAGE ON SCHEMA mail TO postern_mail, postern_quota, postern_gate;
 SET LOCAL ROLE postern_owner;
 
 -- Domains whose mail comes here: suspended ones, too, or this server would send their mail on instead of refusing it; none that
--- has no address here, as its mail may well be kept elsewhere.
+-- has no address here, as its mail may well be kept elsewhere, and none that is unproven.
 CREATE VIEW mail.domains WITH (security_barrier) AS
 SELECT d.domain, d.id, d.account_id,
        d.status IN ('active', 'pending', 'error') AND a.status IN ('active', 'pending', 'error') AS served
 FROM postern.domains d JOIN postern.accounts a ON a.id = d.account_id
-WHERE d.mail_enabled
+WHERE d.mail_enabled AND d.proven_at IS NOT NULL
   AND (EXISTS (SELECT FROM postern.mailboxes m WHERE m.account_id = d.account_id AND m.domain_id = d.id)
        OR EXISTS (SELECT FROM postern.forwarders f WHERE f.account_id = d.account_id AND f.domain_id = d.id));
 
@@ -25,7 +25,7 @@ SELECT m.address, m.password, d.domain || '/' || split_part(m.address, '@', 1) |
 FROM postern.mailboxes m
 JOIN postern.domains d ON d.id = m.domain_id
 JOIN postern.accounts a ON a.id = m.account_id
-WHERE m.status = 'active' AND d.status IN ('active', 'pending', 'error') AND a.status IN ('active', 'pending', 'error');
+WHERE m.status = 'active' AND d.proven_at IS NOT NULL AND d.status IN ('active', 'pending', 'error') AND a.status IN ('active', 'pending', 'error');
 
 -- Where mail for an address goes. A mailbox goes to itself, whatever its state, and so does a suspended forwarder: a catch-all
 -- gets only what nobody else is there for.

@@ -17,9 +17,11 @@ FROM postern.audit a;
 GRANT SELECT ON seals.texts TO postern_gate;
 ALTER VIEW seals.texts SET (security_invoker = true);
 
-CREATE FUNCTION seals.last(OUT number bigint, OUT hash bytea, OUT rows bigint, OUT checkpoint bigint, OUT checkpoint_text text)
+CREATE FUNCTION seals.last(OUT number bigint, OUT hash bytea, OUT rows bigint, OUT checkpoint bigint,
+	OUT checkpoint_text text, OUT signature bytea)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-	SELECT coalesce(s.number, 0), coalesce(s.hash, decode(repeat('00', 32), 'hex')), coalesce(s.rows, 0), coalesce(c.number, 0), c.text
+	SELECT coalesce(s.number, 0), coalesce(s.hash, decode(repeat('00', 32), 'hex')), coalesce(s.rows, 0),
+		coalesce(c.number, 0), c.text, c.signature
 	FROM (SELECT) x LEFT JOIN LATERAL (SELECT * FROM postern.seals ORDER BY number DESC LIMIT 1) s ON true
 	LEFT JOIN LATERAL (SELECT * FROM postern.checkpoints ORDER BY number DESC LIMIT 1) c ON true
 $$;
@@ -30,13 +32,14 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enab
 DECLARE
 	v_xid xid8 := '0';
 	v_id bigint := 0;
+	v_horizon xid8 := gate.horizon(); -- read before the rows are
 BEGIN
 	SELECT s.xid, s.id INTO v_xid, v_id FROM postern.seals s ORDER BY s.number DESC LIMIT 1;
 	v_xid := coalesce(v_xid, '0');
 	RETURN QUERY SELECT (t.row).*
 	FROM seals.texts t
 	WHERE (t.xid::text::bigint) >= v_xid::text::bigint AND (t.xid > v_xid OR t.id > coalesce(v_id, 0))
-	  AND t.xid < pg_snapshot_xmin(pg_current_snapshot())
+	  AND t.xid < v_horizon
 	ORDER BY t.xid, t.id LIMIT p_max;
 END $$;
 
@@ -58,6 +61,22 @@ CREATE FUNCTION seals.add_checkpoint(p_number bigint, p_text text, p_signature b
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 	INSERT INTO postern.checkpoints (number, text, signature) VALUES (p_number, p_text, p_signature)
 $$;
+
+-- May this node seal now? One does at a time: it holds the lease and renews it with each look. One that says why it
+-- must not (`p_fault`: its key is another one) never does, and gives back what it holds; health tells.
+CREATE FUNCTION seals.elect(p_node text, p_machine text, p_fault text, p_lease_s int) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+	v_now timestamptz := postern.clock();
+BEGIN
+	INSERT INTO postern.sealers AS s (node, machine, fault, seen_at) VALUES (p_node, p_machine, p_fault, v_now)
+	ON CONFLICT (node) DO UPDATE SET machine = excluded.machine, fault = excluded.fault, seen_at = excluded.seen_at;
+	DELETE FROM postern.sealers s WHERE s.seen_at < v_now - interval '1 day';
+	UPDATE postern.sealing s SET node = CASE WHEN p_fault IS NULL THEN p_node END,
+		until = CASE WHEN p_fault IS NULL THEN v_now + make_interval(secs => p_lease_s) ELSE v_now END
+	WHERE s.node = p_node OR p_fault IS NULL AND (s.node IS NULL OR s.until < v_now);
+	RETURN FOUND AND p_fault IS NULL;
+END $$;
 
 -- For those who verify: all rows after one, all seals, all checkpoints.
 CREATE FUNCTION seals.read_rows(p_account bigint, p_at_us bigint, p_id bigint, p_max int) RETURNS SETOF seals.row
@@ -141,10 +160,10 @@ BEGIN
 		ELSE
 			EXECUTE format('ALTER FUNCTION %s OWNER TO postern_gate', f);
 		END IF;
-		IF v_name IN ('last', 'unsealed', 'add', 'add_checkpoint', 'read_checkpoints', 'drop_months') THEN
+		IF v_name IN ('last', 'unsealed', 'add', 'add_checkpoint', 'read_checkpoints', 'drop_months', 'elect') THEN
 			EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO postern_worker', f);
 		END IF;
-		IF v_name IN ('read_rows', 'read_seals', 'read_checkpoints') THEN
+		IF v_name IN ('read_rows', 'read_seals', 'read_checkpoints', 'last', 'add_checkpoint') THEN
 			EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO postern_cli', f);
 		END IF;
 		IF v_name IN ('sealed_upto', 'open_rows', 'rows_of', 'note_drop') THEN

@@ -226,15 +226,21 @@ test('every spelling of a resource reaches its binary, past the panel\'s passwor
 		assert.equal((await ask(port.beside, 'GET', target, bearer())).status, id, target);
 });
 
-test('Authorization is passed, a second one refused, and Basic credentials for the panel are no token', async () => {
+test('Authorization is passed, a second one refused where it has another token, and Basic credentials for the panel are no token', async () => {
 	assert.equal((await ask(port.beside, 'GET', '/api/v1/me', bearer())).status, 200);
 	assert.equal((await ask(port.beside, 'GET', '/api/v1/me', { 'X-API-Key': s.token })).status, 200);
 	assert.equal((await ask(port.beside, 'GET', '/api/v1/me', { ...basic, 'X-API-Key': s.token })).status, 200);
 	const none = await ask(port.beside, 'GET', '/api/v1/me', basic);
 	assert.equal(none.status, 401);
 	assert.equal(none.headers['www-authenticate'], 'Bearer realm="postern"');
-	const two = parse(await send(port.beside, `GET /api/v1/me HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer ${s.token}\r\n` +
-		`Authorization: Bearer ${s.token}\r\n\r\n`));
+	// Apache puts what comes twice into one line
+	const both = async (one, other) => parse(await send(port.beside, `GET /api/v1/me HTTP/1.1\r\nHost: x\r\nConnection: close\r\n${one}\r\n${other}\r\n\r\n`));
+	const other = s.mint({ scopes: ['profile:read'] }).token;
+	for (const name of ['Authorization: Bearer', 'X-API-Key:'])
+		assert.equal((await both(`Authorization: Bearer ${s.token}`, `${name} ${s.token}`)).status, 200);
+	assert.equal((await both(`X-API-Key: ${s.token}`, `X-API-Key: ${s.token}`)).status, 200);
+	assert.equal((await both(`X-API-Key: ${s.token}`, `Authorization: Bearer ${other}`)).status, 400);
+	const two = await both(`Authorization: Bearer ${s.token}`, `Authorization: Bearer ${other}`);
 	assert.equal(two.status, 400);
 	assert.equal(JSON.parse(two.body).error.code, 'bad_request');
 });

@@ -14,7 +14,9 @@ before(async () => {
 	token = s.mint().token;
 	tenant = s.tenant();
 	own = s.mint({ owner: tenant.user.username, scopes: ['*'] }).token;
-	s.psql(`INSERT INTO postern.audit (account_id, at, request_id, actor, token_name, username, resource, verb, path, status, outcome, user_agent)
+	// these rows lie seconds back: just after midnight on the first of a month, in the month before
+	s.psql(`SELECT postern.audit_partition((date_trunc('month', now() AT TIME ZONE 'UTC') - interval '1 month')::date);
+		INSERT INTO postern.audit (account_id, at, request_id, actor, token_name, username, resource, verb, path, status, outcome, user_agent)
 		SELECT ${ACCOUNT}, now() - make_interval(secs => (${ROWS} - i) * 0.0001), gen_random_uuid(), 'token', 'ci', 'nobody', 'domain', 'list', '/api/' || repeat('x', 400), 200, 'allowed', 'test'
 		FROM generate_series(1, ${ROWS}) i`);
 });
@@ -220,7 +222,7 @@ test('the command exports the same, with progress on stderr', async () => {
 	assert.deepEqual([wrong.status, wrong.stdout], [7, '']);
 	const nowhere = s.cli(['audit', 'export', '--output', '/nonexistent/trail']);
 	assert.equal(nowhere.status, 1);
-	s.psql(`COPY (SELECT 1) TO PROGRAM 'mkdir -p ${s.dir}/pg/data/out'`); // a folder of the user that the command runs as
+	s.psql(`COPY (SELECT 1) TO PROGRAM 'cat >&2; mkdir -p ${s.dir}/pg/data/out'`); // a folder of the user that the command runs as
 	const out = `${s.dir}/pg/data/out/trail.ndjson`;
 	const kept = s.cli(['audit', 'export', '--resource', 'odd', '--output', out]);
 	assert.deepEqual([kept.status, kept.stdout], [0, ''], kept.stderr);

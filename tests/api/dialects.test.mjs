@@ -399,8 +399,8 @@ test('health: open in short, in full with platform:read', async () => {
 	assert.match(full.json.data.reasons[0], /posternd does not run/);
 	for (const member of ['time', 'database', 'worker', 'audit'])
 		assert.ok(member in full.json.data, member);
-	assert.equal((await ask('/api/v1/health', { token: viewer })).status, 403);
-	assert.equal((await ask('/api/v1/health', { token: `pst_${'a'.repeat(46)}` })).status, 401, 'a bad token is no missing token');
+	for (const token of [viewer, `pst_${'a'.repeat(46)}`]) // a token never sees less than nobody
+		assert.deepEqual((await ask('/api/v1/health', { token })).json, { status: 'ok' });
 	assert.equal((await ask('/api/v1/admin/health', { token: null })).status, 401);
 });
 

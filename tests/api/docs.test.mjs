@@ -37,14 +37,15 @@ async function open(url, width, height) {
 	return { page, wrong };
 }
 
-const rendered = (page) => page.locator('.opblock-tag-section').first().waitFor();
+// Operations are open, and drawn where one looks.
+const rendered = (page) => page.locator('.opblock-summary-description').first().waitFor();
 
 async function tryDomains(page, token) {
 	await page.locator('.btn.authorize').click();
 	await page.locator('.dialog-ux input').first().fill(token);
 	await page.locator('.dialog-ux .btn.authorize').first().click();
 	await page.locator('.dialog-ux .btn-done').first().click();
-	await page.locator('.opblock-tag', { hasText: /^domains/ }).first().click();
+	await page.locator('.operation-filter-input').fill('domains');
 	const operation = page.locator('#operations-domains-listDomains');
 	await operation.locator('.opblock-summary-control').click();
 	await operation.locator('.try-out__btn').click();
@@ -81,10 +82,25 @@ for (const [name, width, height] of [['desktop', 1280, 900], ['phone', 390, 844]
 		await page.screenshot({ path: path.join(shots, `docs-${name}-tried.png`) });
 		assert.equal(status, '200');
 		assert.match(body, /example\.org/);
+		const px = (await page.locator('#operations-domains-listDomains .responses-wrapper').boundingBox()).height;
+		assert.ok(px < 4000, `the answers of one operation are ${px} px high`);
 		assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth), 'the page is wider than the screen');
 		assert.deepEqual(wrong, []);
 		await page.close();
 	});
+
+test('one dialect is shown at a time, and another is chosen on the page', async () => {
+	const { page, wrong } = await open(s.url, 1280, 900);
+	await rendered(page);
+	const first = () => page.locator('.opblock-summary-path').first().getAttribute('data-path');
+	assert.match(await first(), /^\/api\/v1\//);
+	await Promise.all([page.waitForNavigation(), page.locator('#dialect').selectOption('plain')]);
+	await rendered(page);
+	assert.match(await first(), /^\/api\/accounts/);
+	assert.equal(await page.locator('#dialect').inputValue(), 'plain');
+	assert.deepEqual(wrong, []);
+	await page.close();
+});
 
 test('where the description is closed, the page asks for a token and then shows it', async () => {
 	const shut = await startStack('docs-closed', { POSTERN_OPEN_DOCS: 'off' });

@@ -1,6 +1,7 @@
 // postern doctor: each thing it promises to find is broken, found by its name with a remedy, and mended again.
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import fs from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
@@ -90,8 +91,8 @@ after(() => {
 test('a healthy installation has no finding, in both forms, and keeps no token of the check', () => {
 	const { wrong, rows } = doctor(url.right);
 	assert.deepEqual(wrong, []);
-	assert.deepEqual(rows.map((row) => row.check), ['settings', 'pepper', 'database', 'migrations', 'grants', 'logins', 'clock',
-		'sockets', 'worker', 'include', 'php', 'authorization', 'proxy_trust', 'endpoints']);
+	assert.deepEqual(rows.map((row) => row.check), ['settings', 'names', 'pepper', 'programs', 'database', 'migrations', 'grants', 'logins', 'clock', 'homes', 'tenants', 'audit', 'databases',
+		'database server', 'reloads', 'sockets', 'worker', 'include', 'php', 'authorization', 'proxy_trust', 'endpoints']);
 	const table = s.cli(['doctor', '--url', `${url.right}/`]);
 	assert.equal(table.status, 0, table.stderr);
 	assert.match(table.stdout, /^CHECK +STATUS +FINDING, REMEDY\n[^]*\n0 findings\n$/);
@@ -129,6 +130,10 @@ test('settings and key file that others may change or read', async () => {
 	await broken(mode(folder, 0o777), mode(folder, 0o700), 'pepper', /may replace what is in it/);
 	await broken(() => fs.renameSync(pepper, `${pepper}.away`), () => fs.renameSync(`${pepper}.away`, pepper), 'pepper', /No such file/);
 	assert.deepEqual(doctor().wrong, []);
+});
+
+test('no list of public suffixes', () => {
+	found(doctor(null, { env: { POSTERN_PUBLIC_SUFFIX_LIST: `${s.dir}/nowhere` } }), 'names', /tenants cannot claim any domain/);
 });
 
 test('a database out of reach', () => {
@@ -180,6 +185,78 @@ test('grants that are missing and grants in excess', async () => {
 		}
 	}
 	assert.deepEqual(doctor().wrong, []);
+});
+
+test('postern migrate --force gives back what was taken away, as the remedy says', () => {
+	for (const wrong of ['REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA domains FROM postern_domains', 'ALTER ROLE postern_me NOLOGIN',
+		'REVOKE CONNECT ON DATABASE postern FROM PUBLIC; REVOKE CONNECT ON DATABASE postern FROM postern_audit',
+		'ALTER TABLE postern.domains NO FORCE ROW LEVEL SECURITY', 'REVOKE USAGE ON SCHEMA gate FROM postern_worker']) {
+		s.psql(wrong);
+		const { wrong: rows } = doctor();
+		assert.ok(rows.some((row) => row.check === 'grants' && /^postern migrate --force /.test(row.remedy)), wrong);
+		assert.equal(s.cli(['migrate']).stdout, 'nothing to do\n');
+		const mended = s.cli(['migrate', '--force']);
+		assert.equal(mended.status, 0, mended.stderr);
+		assert.match(mended.stdout, /^replaced the functions /);
+		assert.deepEqual(doctor().wrong, [], wrong);
+	}
+});
+
+test('programs that settings name and that are not there', () => {
+	for (const [name, program] of [['ACME_COMMAND', 'uacme'], ['BACKUP_ENGINE', 'restic']]) {
+		const report = doctor(null, { env: { [`POSTERN_${name}`]: '/nonexistent/program --word' } });
+		found(report, 'programs', /^\/nonexistent\/program .*No such file/);
+		assert.match(report.wrong[0].remedy, new RegExp(`apt-get install ${program}`));
+	}
+});
+
+test('a server of databases that does not answer is left after a while', () => {
+	const file = `${s.dir}/silent`;
+	fs.writeFileSync(file, '#!/bin/sh\nexec sleep 300\n', { mode: 0o755 });
+	fs.chmodSync(s.dir, fs.statSync(s.dir).mode | 0o011);
+	const began = Date.now(), row = doctor(null, { env: { POSTERN_MARIADB_COMMAND: file } }).rows.find(({ check }) => check === 'databases');
+	assert.match(row.finding, /does not answer within 10 seconds/);
+	assert.ok(Date.now() - began < 60000);
+});
+
+test('a worker that another user than root looks for', { skip: asRoot ? false : 'not run: the lock is ours' }, async () => {
+	const look = () => doctor().rows.find(({ check }) => check === 'worker');
+	fs.chmodSync(`${s.dir}/worker/lock`, 0o600);
+	fs.chownSync(`${s.dir}/worker/lock`, 0, 0);
+	assert.equal(look().status, 'ok', look().finding);
+	await s.endWorker();
+	const { status, remedy } = await until(() => look().status === 'finding' && look(), 'its session ends');
+	assert.equal(status, 'finding');
+	assert.match(remedy, /systemctl enable --now posternd/);
+	s.startWorker();
+	await until(() => look().status === 'ok', 'it is at work again');
+});
+
+// With Unix users of endpoints that are seen in a mount namespace of our own only.
+test('a pepper that the endpoints\' users cannot read, and a login that is lost', { skip: asRoot ? false : 'not run: it takes root' }, () => {
+	const passwd = `${s.dir}/passwd`, group = `${s.dir}/group`, names = JSON.parse(s.cli(['routes', '--json']).stdout).map(({ name }) => name);
+	fs.writeFileSync(group, `${fs.readFileSync('/etc/group', 'utf8')}postern:x:59999:${names.map((name) => `postern-${name}`).join(',')}\n`);
+	fs.writeFileSync(passwd, fs.readFileSync('/etc/passwd', 'utf8') + names.map((name, i) => `postern-${name}:x:${60001 + i}:60001::/:/bin/false\n`).join(''));
+	const keys = `${s.dir}/private-keys`, pepper = `${keys}/pepper`;
+	fs.mkdirSync(keys, { mode: 0o750 });
+	fs.copyFileSync(`${s.dir}/keys/pepper`, pepper);
+	fs.chmodSync(pepper, 0o640);
+	fs.chmodSync(s.dir, fs.statSync(s.dir).mode | 0o011);
+	const look = () => {
+		const done = spawnSync('unshare', ['-m', 'sh', '-c', `mount --bind ${passwd} /etc/passwd && mount --bind ${group} /etc/group && exec "$@"`, 'sh',
+			path.join(root, build, 'cli/postern'), '--config', `${s.dir}/postern.conf`, '--json', 'doctor'], { encoding: 'utf8',
+			env: { ...process.env, POSTERN_PEPPER_FILE: pepper } });
+		assert.ok(done.stdout, done.stderr);
+		return JSON.parse(done.stdout).data.find(({ check }) => check === 'pepper');
+	};
+	const row = look();
+	assert.equal(row.status, 'finding', row.finding);
+	assert.match(row.finding, /cannot be read by postern-accounts, .*Permission denied.*these endpoints know no token/);
+	for (const command of row.remedy.split(';')[0].split(', ')) { // what it says is done
+		const [program, ...words] = command.replace('postern ', '59999 ').split(' ');
+		assert.equal(spawnSync(program, words).status, 0, command);
+	}
+	assert.equal(look().status, 'ok', look().finding);
 });
 
 test('a login that pg_hba.conf refuses, and a line of it that PostgreSQL cannot read', async () => {
@@ -258,4 +335,110 @@ test('a web server that cannot reach an endpoint, or is not there', () => {
 	assert.match(wrong[0].finding, /answers 503 for: roles$/);
 	found(doctor('http://127.0.0.1:1'), 'web', /127\.0\.0\.1/);
 	found(doctor('file:///etc/passwd'), 'web', /file/);
+});
+
+test('pools of several users that share one opcache are found, and only those', () => {
+	const dir = path.join(s.dir, 'php'), fpm = path.join(dir, '8.2/fpm');
+	fs.mkdirSync(path.join(fpm, 'pool.d'), { recursive: true });
+	const pool = (name, user) => fs.writeFileSync(path.join(fpm, 'pool.d', `${name}.conf`), `[${name}]\n; user = nobody\nuser = ${user}\nlisten = /run/php/${name}.sock\n`);
+	const look = () => doctor(null, { env: { POSTERN_PHP_DIR: dir } });
+	pool('www', 'www-data');
+	assert.deepEqual(look().wrong, [], 'one user alone');
+	pool('alice', 'alice');
+	const ini = path.join(fpm, 'php.ini');
+	for (const text of ['', 'opcache.validate_permission = 1\n', 'opcache.validate_permission = 0\nopcache.restrict_api = /nonexistent\n', ';opcache.validate_permission = 1\n;opcache.restrict_api = /x\n']) {
+		fs.writeFileSync(ini, text);
+		found(look(), 'php', /8\.2\/fpm serve several users and share one opcache/);
+	}
+	fs.writeFileSync(ini, 'opcache.validate_permission=On\nopcache.restrict_api="/nonexistent"\n');
+	assert.deepEqual(look().wrong, []);
+	fs.writeFileSync(ini, 'opcache.enable = 0\n');
+	assert.deepEqual(look().wrong, []);
+});
+
+test('accounts\' databases on the server of Postern\'s own are found', () => {
+	const same = doctor(null, { env: { POSTERN_DATABASES_POSTGRESQL_DSN: `host=${s.dir}/pg/socket dbname=postgres` } });
+	const row = same.wrong.find(({ check }) => check === 'database server'); // the role, being a superuser, is another finding
+	assert.match(row.finding, /a tenant who uses up its connections stops every endpoint/);
+	assert.match(row.remedy, /"A server of its own"/);
+});
+
+test('a server of Postern\'s database to which every user of the machine can open connections is found', async () => {
+	const fine = ({ rows }) => assert.match(rows.find(({ check }) => check === 'database server').finding, /^no account can open connections/);
+	fine(doctor());
+	const closed = [`${s.dir}/pg`, 0o700], open = [`${s.dir}/pg`, 0o711];
+	await broken(() => fs.chmodSync(...open), () => fs.chmodSync(...closed), 'database server', /every user of this machine can open connections/);
+	const socket = `${s.dir}/pg/socket/.s.PGSQL.5432`; // or one that lets nobody else write
+	fs.chmodSync(socket, 0o700);
+	fs.chmodSync(...open);
+	fine(doctor());
+	fs.chmodSync(...closed);
+	fs.chmodSync(socket, 0o777);
+	assert.deepEqual(doctor().wrong, []);
+});
+
+test('a folder of websites that the web server does not read is found, with the line that is missing', () => {
+	const conf = `${s.dir}/nginx/nginx.conf`, whole = fs.readFileSync(conf, 'utf8'), line = /^.*include "[^"]*\/sites\/nginx\/\*\.conf";$/m;
+	const [program, ...words] = fs.readFileSync(`${s.dir}/postern.conf`, 'utf8').match(/^nginx_dump = "(.*)"$/m)[1].split(' ');
+	const look = (dump) => { // what nginx says, for whom doctor runs as
+		fs.writeFileSync(`${s.dir}/dump`, dump);
+		return doctor(null, { env: { POSTERN_DOMAIN_WEBSITES: 'on', POSTERN_NGINX_DUMP: `/bin/cat ${s.dir}/dump` } });
+	};
+	const real = () => look(spawnSync(program, words, { encoding: 'utf8' }).stdout);
+	assert.match(whole, line);
+	assert.match(real().rows.find(({ check }) => check === 'sites').finding, /^nginx reads the folder of websites/);
+	fs.writeFileSync(conf, whole.replace(line, '# $&'));
+	try {
+		found(real(), 'sites', new RegExp(`nginx does not read the folder of websites: "include ${s.dir}/sites/nginx/\\*\\.conf;" is missing`));
+	} finally {
+		fs.writeFileSync(conf, whole);
+	}
+	const told = (text) => look(`# configuration file ${s.dir}/nginx.conf:\nhttp {\n${text}\n}\n`).rows.find(({ check }) => check === 'sites').status;
+	assert.deepEqual(['\tinclude sites/nginx/*.conf;', '\tinclude sites/*/*;', '\tinclude sites/*;', '\t# include sites/nginx/*.conf;'].map(told),
+		['ok', 'ok', 'finding', 'finding']);
+});
+
+test('right after a reload it waits until the web server\'s workers of before accept no more', async () => {
+	const proxy = spawn(process.execPath, ['-e', `const http = require('http'); let first;
+		http.createServer((q, r) => {
+			first ??= Date.now();
+			if (Date.now() - first < 1500) // the panel, which it was before
+				return r.writeHead(200, { 'Content-Type': 'text/html' }).end('<p>panel</p>');
+			q.pipe(http.request({ host: '127.0.0.1', port: ${new URL(url.right).port}, path: q.url, method: q.method, headers: q.headers }, (a) => {
+				r.writeHead(a.statusCode, a.headers);
+				a.pipe(r);
+			}));
+		}).listen(0, '127.0.0.1', function () { console.log(this.address().port); })`]);
+	after(() => proxy.kill());
+	const [port] = await once(proxy.stdout, 'data');
+	assert.deepEqual(doctor(`http://127.0.0.1:${String(port).trim()}`).wrong, []);
+	proxy.kill();
+});
+
+test('worker_shutdown_timeout is advised, and is no finding', () => {
+	const told = (dump) => doctor(null, { env: { POSTERN_NGINX_DUMP: dump } }).rows.filter(({ check }) => check === 'reloads').map(({ status, finding }) => [status, finding]);
+	const file = `${s.dir}/dump`;
+	fs.writeFileSync(file, 'user www-data;\nevents { }\n');
+	assert.match(told(`/bin/cat ${file}`)[0].join(), /^ok,.* stay as long as .*worker_shutdown_timeout 10m;/);
+	fs.writeFileSync(file, `# configuration file /etc/nginx/nginx.conf:\n  worker_shutdown_timeout  5m;\n${'#\n'.repeat(1 << 20)}`);
+	assert.deepEqual(told(`/bin/cat ${file}`), [['ok', "nginx's workers of before a reload end after 5m at the latest"]]);
+	assert.deepEqual(told('/bin/false').map(([status]) => status), ['skipped']);
+	assert.deepEqual(told(`${s.dir}/no-such-program`), []);
+});
+
+test('PostgreSQL on its way down is told from one that is not there, by every command', async () => {
+	await s.pgctl('stop', '-m', 'smart', '-W'); // the endpoints' sessions hold it up
+	try {
+		await until(() => /shutting down/.test(s.cli(['migrate']).stderr), 'it takes nobody in');
+		for (const args of [['domain', 'list'], ['migrate'], ['init']]) {
+			const { status, stderr } = s.cli(args);
+			assert.equal(status, 6, args.join(' '));
+			assert.match(stderr, /Try again when/);
+		}
+		assert.match(doctor().wrong.find(({ check }) => check === 'database').remedy, /on its way up or down/);
+	} finally {
+		await s.pgctl('stop', '-m', 'fast');
+		await s.pgctl('start');
+		await until(() => s.cli(['domain', 'list']).status === 0, 'it is back');
+	}
 });

@@ -21,7 +21,7 @@ const big = { maxBuffer: 256 << 20 };
 const asServer = asRoot ? ['setpriv', '--reuid=postgres', '--regid=postgres', '--init-groups', '--'] : [];
 
 // Without posternd, so that nothing changes but by what a test does; WORKER: 'yes' has it. Domains get no website by themselves,
-// which would have to be removed before them; SITES: 'yes' gives them one.
+// which would have to be removed before them; SITES: 'yes' gives them one. DOMAIN_PROOF: 'off' takes a tenant's word for a domain.
 // `tree`: another copy of the sources, whose scripts and SQL are used.
 export async function startStack(name, environment = {}, tree = root) {
 	const dir = path.join(root, build, 'test', web === 'nginx' ? name : `${name}-${web}`);
@@ -43,6 +43,11 @@ export async function startStack(name, environment = {}, tree = root) {
 	return stack;
 }
 
+// fetch(), whose fault names the exchange and the cause.
+export const send = (url, options = {}) => fetch(url, options).catch((error) => {
+	throw new Error(`fetch failed: ${options.method ?? 'GET'} ${url}: ${error.cause?.message || error.cause?.code || error.message}`, { cause: error });
+});
+
 class Stack {
 	constructor(dir, env) {
 		this.dir = dir;
@@ -52,20 +57,23 @@ class Stack {
 		this.told = read; // what parts say, too
 		this.token = read.POSTERN_TOKEN; // the administrator's, bound to no account, 6,000 a minute
 		this.names = 0;
+		this.apart = [env.WORKER, env.SITES].includes('yes');
 	}
 
 	stop() {
 		spawnSync(path.join(root, 'scripts/stack'), ['stop'], { env: this.env, stdio: 'ignore' });
 	}
 
-	// One request. options: token (default: the administrator's; null: none), method, body (object: as JSON; string or
+	// One request; where posternd runs, by a connection of its own: a reload closes those that are kept, as does a proxy that was
+	// busy for longer than it keeps them, just when they are used again. options: token (default: the administrator's; null: none), method, body (object: as JSON; string or
 	// Buffer: as it is), headers. Answers { status, headers, text, json }.
 	async ask(target, options = {}) {
 		const { token = this.token, method = 'GET', body, headers = {} } = options;
 		const json = body !== undefined && typeof body !== 'string' && !Buffer.isBuffer(body);
-		const response = await fetch(this.url + target, {
+		const response = await send(this.url + target, {
 			method,
 			headers: {
+				...(this.apart ? { Connection: 'close' } : {}),
 				...(token === null ? {} : { Authorization: `Bearer ${token}` }),
 				...(body === undefined ? {} : { 'Content-Type': 'application/json' }),
 				...headers,
@@ -114,11 +122,16 @@ class Stack {
 	}
 
 	// Any statement; answers psql's unaligned output. Throws with PostgreSQL's message.
-	psql(text, role) {
-		const args = ['psql', '-X', '-q', '-A', '-t', '-v', 'ON_ERROR_STOP=1', '-h', path.join(this.dir, 'pg/socket'),
-			...(role ? ['-U', role] : []), '-d', 'postern', '-f', '-'];
+	psql(text, role, { socket = path.join(this.dir, 'pg/socket'), database = 'postern' } = {}) {
+		const args = ['psql', '-X', '-q', '-A', '-t', '-v', 'ON_ERROR_STOP=1', '-h', socket,
+			...(role ? ['-U', role] : []), '-d', database, '-f', '-'];
 		const [file, ...rest] = [...asServer, ...args];
 		return execFileSync(file, rest, { input: text, encoding: 'utf8', stdio: ['pipe', 'pipe', 'pipe'], cwd: '/', ...big }).trim();
+	}
+
+	// The same on the server of accounts' databases (PARTS=postgresql), as its superuser.
+	accountsPsql(text, database = 'postgres') {
+		return this.psql(text, undefined, { socket: this.told.POSTGRESQL_SOCKET, database });
 	}
 
 	// pg_ctl on this stack's PostgreSQL: 'stop -m fast', 'start', 'restart -m immediate' …
@@ -126,6 +139,14 @@ class Stack {
 		const [file, ...rest] = [...asServer, '/usr/lib/postgresql/15/bin/pg_ctl', '-s', '-w', '-t', '60', '-D',
 			path.join(this.dir, 'pg/data'), '-l', path.join(this.dir, 'pg/server.log'), ...words];
 		await run(file, rest, { cwd: '/', stdio: 'ignore' });
+	}
+
+	// The folder of applications' sockets, on a mount where the kernel follows no link; see worker/tenant.h. Answers how to end it.
+	mountApps() {
+		const apps = path.join(this.dir, 'apps');
+		fs.mkdirSync(apps, { recursive: true });
+		execFileSync('mount', ['-t', 'tmpfs', '-o', 'nosymfollow,nodev,nosuid,noexec,mode=755', 'none', apps]);
+		return () => spawnSync('umount', ['-l', apps]);
 	}
 
 	pid(binary) {
@@ -173,7 +194,8 @@ class Stack {
 	// A hosting account with a user of its own; `mint` makes tokens for that user.
 	tenant(options = {}) {
 		const username = options.username ?? this.unique('t');
-		const account = this.cliJson(['account', 'create', '--username', username]);
+		// a plan that a suite's tokens and requests fit in
+		const account = this.cliJson(['account', 'create', '--username', username, '--max-tokens', '100000', '--max-requests', '10000000']);
 		const user = this.cliJson(['user', 'create', '--username', `${username}-user`, '--account', username, '--role', options.role ?? 'customer']);
 		return { account, user, username };
 	}
@@ -206,3 +228,7 @@ export async function until(what, description, limit_ms = 20000) {
 		await new Promise((resolve) => setImmediate(resolve));
 	}
 }
+
+// What a change that a job does is answered with: 202, or, for who waited for a job that then ended well, 200.
+export const answered = (status, answer) =>
+	status === 202 && (answer.json?.data ?? answer.json)?.status === 'succeeded' && answer.headers.get('preference-applied') ? 200 : status;

@@ -50,8 +50,8 @@ function state() {
 }
 const expected = {
 	'good.example': ['primary', 'active'], 'www.good.example': ['alias', 'active'], 'shop.good.example': ['subdomain', 'expiring'],
-	'late.example': ['addon', 'expired'], 'chain.example': ['addon', 'expiring'], 'secret.example': ['addon', 'active'],
-	'junk.example': ['addon', 'active'], 'plain.example': ['addon', 'none'],
+	'late.example': ['addon', 'expired'], 'chain.example': ['addon', 'expiring'], 'secret.example': ['addon', 'pending'],
+	'junk.example': ['addon', 'error'], 'plain.example': ['addon', 'none'],
 };
 
 test('a dry run shows what would happen and changes nothing', () => {
@@ -60,9 +60,12 @@ test('a dry run shows what would happen and changes nothing', () => {
 	assert.equal(done.status, 0, done.stderr);
 	assert.match(done.stdout, /^DOMAIN +TYPE +ACCOUNT +DOCUMENT ROOT +CERTIFICATE +WHAT HAPPENS$/m);
 	assert.match(done.stdout, /^late\.example .* expired +would create$/m);
-	assert.match(done.stdout, /^\*\.plain\.example .* skip: a wildcard name$/m);
+	assert.match(done.stdout, /^\*\.plain\.example .* skip: a wildcard name \(\S+\/more\.conf:\d+\)$/m);
 	assert.match(done.stdout, /^8 would be created, 0 already there, 1 skipped, 0 unassigned, 0 failed/m);
 	assert.equal(state(), was);
+	// what is not there is named with file and line
+	assert.match(done.stderr, /\/more\.conf:\d+: the certificate of junk\.example is recorded as error: tls\/junk\.pem: there is no certificate in it/);
+	assert.match(done.stderr, /\/more\.conf:\d+: the certificate of secret\.example is recorded as pending: \/root\/none\.pem: Permission denied/);
 });
 
 test('without --account, what belongs to no person is listed and left out', () => {
@@ -105,7 +108,7 @@ test('a file or a folder of sites can be given, with includes, macros and condit
 	assert.equal(macros.failed, 0);
 	const domains = await listed();
 	assert.equal(domains['two.example'].document_root, '/srv/www/bert/two.example');
-	assert.equal(domains['one.example'].ssl_status, 'active');
+	assert.equal(domains['one.example'].ssl_status, 'error'); // its file is not there
 	assert.equal(domains['two.example'].ssl_status, 'none');
 	assert.equal(domains['old.example'].type, 'alias');
 	assert.equal(domains['main.example'], undefined);
@@ -128,10 +131,16 @@ test('nginx: the state of certificates is read too, relative paths as nginx read
 	fs.mkdirSync(`${folder}/nginx/tls`, { recursive: true });
 	for (const name of ['good', 'soon', 'late'])
 		fs.copyFileSync(`${folder}/etc/tls/${name}.pem`, `${folder}/nginx/tls/${name}.pem`);
-	fs.writeFileSync(`${folder}/nginx/nginx.conf`, `http {\n${['good', 'soon', 'late', 'none'].map((name) =>
-		`server { listen 443 ssl; server_name ${name}.nginx.example; ssl_certificate tls/${name}.pem; }`).join('\n')}\n}\n`);
+	fs.writeFileSync(`${folder}/nginx/nginx.conf`, `http {\n${['good', 'soon', 'late', 'none', '$ssl_server_name'].map((name) =>
+		`server { listen 443 ssl; server_name ${name.replace('$ssl_server_name', 'variable')}.nginx.example; ssl_certificate tls/${name}.pem; }`).join('\n')}
+		server { listen 80; server_name plain.nginx.example; root /srv/plain; ssl_certificate tls/good.pem; }\n}\n`);
 	execFileSync('chmod', ['-R', 'a+rX', folder]);
 	const { items } = json('nginx', `${folder}/nginx`, '--account', 'demo');
 	assert.deepEqual(items.map((row) => [row.domain.split('.')[0], row.ssl_status, row.action]),
-		[['good', 'active', 'create'], ['soon', 'expiring', 'create'], ['late', 'expired', 'create'], ['none', 'active', 'create']]);
+		[['good', 'active', 'create'], ['soon', 'expiring', 'create'], ['late', 'expired', 'create'], ['none', 'error', 'create'],
+			['variable', 'pending', 'create'], ['plain', 'none', 'create']]);
+	const { stderr } = s.cli(['import', 'nginx', `${folder}/nginx`, '--account', 'demo']);
+	assert.match(stderr, /nginx\.conf:5: the certificate of none\.nginx\.example is recorded as error: tls\/none\.pem: No such file/);
+	assert.match(stderr, /nginx\.conf:6: .* is recorded as pending: tls\/\$ssl_server_name\.pem: its name has a variable/);
+	assert.match(stderr, /nginx\.conf:7: the certificate is not served: nothing listens with TLS here.*plain\.nginx\.example/);
 });

@@ -46,7 +46,7 @@ test('a dry run shows a lined-up table of what would happen and changes nothing'
 		assert.match(line.slice(column - 2, column), /^ {2}$/, line);
 		assert.match(line.slice(account), /^(demo|-) +/, line);
 	}
-	assert.match(lines[end + 1], /^8 would be created, 0 already there, 9 skipped, 0 unassigned, 0 failed; 0 accounts would be created$/);
+	assert.match(lines[end + 1], /^8 would be created, 0 already there, 10 skipped, 0 unassigned, 0 failed; 0 accounts would be created$/);
 	assert.equal(state(), was);
 });
 
@@ -54,7 +54,7 @@ test('what is in nobody\'s folder is listed with the remedy and left out without
 	const was = state();
 	const done = s.cli(['import', 'nginx', path.join(site, 'debian')]);
 	assert.equal(done.status, 0, done.stderr);
-	assert.match(done.stdout, /^example\.org .* unassigned: give --account \(its document root is missing\)$/m);
+	assert.match(done.stdout, /^example\.org .* unassigned: give --account \(its document root is missing; \S+\/sites-enabled\/anna:1\)$/m);
 	assert.match(done.stderr, /2 domains were left out without an account: run again with --account NAME/);
 	assert.equal(state(), was);
 });
@@ -70,7 +70,7 @@ test('imported sites are in the API: named, unmanaged, with their document roots
 		assert.equal(domain.account, 'demo');
 		assert.equal(domain.status, 'active');
 	}
-	assert.deepEqual(['type', 'document_root', 'ssl_status'].map((f) => domains['example.org'][f]), ['primary', '/home/anna/public_html', 'active']);
+	assert.deepEqual(['type', 'document_root', 'ssl_status'].map((f) => domains['example.org'][f]), ['primary', '/home/anna/public_html', 'error']);
 	assert.deepEqual(['type', 'document_root', 'ssl_status'].map((f) => domains['tree.example.com'][f]), ['addon', '/srv/odd site/web/pub', 'none']);
 	assert.equal(domains['www.example.org'].type, 'alias');
 	const rows = s.sql(`SELECT actor, verb, status FROM postern.audit WHERE resource = 'domain' AND object_id = '${domains['example.org'].id}'`);
@@ -131,12 +131,14 @@ server { listen 127.0.0.1:65002; server_name plain.live.example; root "/srv/pl a
 });
 
 test('the collected output in the fixtures gives old redirects and their certificates too', async () => {
+	const dry = s.cli(['import', 'nginx', path.join(site, 'certbot.txt'), '--account', 'demo', '--dry-run']);
+	assert.match(dry.stdout, /^gone\.example\.net .* would create, without its redirect \(\S+:\d+\)$/m);
 	const done = json([path.join(site, 'certbot.txt'), '--account', 'demo']);
 	assert.equal(done.failed, 0);
 	const domains = await listed();
 	for (const name of ['blog.example.org', 'old.example.net', 'gone.example.net'])
 		assert.equal(domains[name]?.managed, false, name);
-	assert.equal(domains['blog.example.org'].ssl_status, 'active');
+	assert.equal(domains['blog.example.org'].ssl_status, 'error'); // its file is not on this machine
 	assert.equal(domains['gone.example.net'].ssl_status, 'none');
 });
 

@@ -5,6 +5,7 @@ import { after, before, test } from 'node:test';
 import { broken, mint, spread, stranger, takeClock } from './credentials.mjs';
 import { fcgi, socketOf } from './fastcgi.mjs';
 import { soak, startStack, until } from './harness.mjs';
+import { keyOf, serve as serving } from './statements.mjs';
 
 let s, clock, t;
 const number = (answer, name) => Number(answer.headers.get(name));
@@ -44,7 +45,7 @@ test('of 64 clients at once, exactly 60 pass a limit of 60', async () => {
 });
 
 test('the count is one over all endpoints and their processes', async () => {
-	const targets = ['domains', 'users', 'accounts', 'me', 'audit', 'tokens', 'roles', 'health'].map((r) => `/api/${r}`);
+	const targets = ['domains', 'users', 'accounts', 'me', 'audit', 'tokens', 'roles', 'server-health'].map((r) => `/api/${r}`);
 	for (let i = 0; i < 3; i++) {
 		const token = await mint(s, { scopes: ['*'], rate_limit: 60 });
 		exactly(60, await all_of(token, Array.from({ length: 64 }, (_, n) => targets[n % targets.length])));
@@ -99,23 +100,18 @@ test('a window starts with its first request, ends after 60 seconds, and is not 
 });
 
 test('heavy actions have a bucket of their own, and one that it refuses uses up no call', async () => {
-	const token = await mint(s, { owner: t.user.username, scopes: ['domains:read'], rate_limit: 5, action_limit: 2 });
-	const key = s.sql(`SELECT key_id, encode(digest, 'hex') AS digest FROM postern.keys WHERE token_id = '${token.id}'`)[0];
-	// No route is heavy yet, so the statement behind the gate is asked.
-	const serve = (heavy) => {
-		const n = heavy.length, of = (value) => `array_fill(${value}, ARRAY[${n}])`;
-		return s.sql(`SELECT status, reason, rate_limit, remaining FROM domains.serve(${of(`'${key.key_id}'::text`)}, ${of(`'\\x${key.digest}'::bytea`)},
-			${of(`'127.0.0.1'::text`)}, ${of('false')}, ${of(`'domains:read'::text`)}, ${of('false')}, ${of('1')}, ${of('false')}, ${of('false')},
-			ARRAY[${heavy}], ${of(`''::text`)}, ${of('NULL::text')}, ${of('0')}, ${of('NULL::text')}, ${of('NULL::text')}, ${of('NULL::int')}, ${of('NULL::text')},
-			${of('false')}, ${of(`gen_random_uuid()::text`)}, ${of('NULL::text')}, ${of(`'POST'::text`)}, ${of(`'/'::text`)}, ${of(`'test.run'::text`)}, ${of('NULL::text')}, ${of('0::bigint')}, 0)
-			ORDER BY n`, 'postern_domains');
-	};
+	const token = await mint(s, { owner: t.user.username, scopes: ['cron:*'], rate_limit: 5, action_limit: 2 });
+	const key = keyOf(s, token.token);
+	const asked = (heavy) => heavy.map((one) => ({ ...key, operation: one ? 'runCronJob' : 'createCronJob', method: 'POST', later: true }));
+	const serve = (heavy) => s.sql(`SELECT status, reason, rate_limit, remaining FROM ${serving('cron', asked(heavy))} ORDER BY n`, 'postern_cron');
 	const alone = (heavy) => heavy.flatMap((one) => serve([one]));
 	const first = alone([true, true, true, true]);
 	assert.deepEqual(first.map((r) => [r.status, r.reason]), [[200, null], [200, null], [429, 'action_limit'], [429, 'action_limit']]);
 	assert.deepEqual(first.map((r) => [r.rate_limit, r.remaining]), [[2, 1], [2, 0], [2, 0], [2, 0]]);
 	assert.deepEqual(rates(token), { ...rates(token), used: 2, action_used: 2 });
-	const second = [...alone([false, true]), ...serve([false, false, false])];
+	// a batch in which a bucket comes to its limit is taken back: each of its requests goes alone
+	assert.throws(() => serve([false, false, false, false]), /a limit was reached meanwhile/);
+	const second = [...alone([false, true]), ...serve([false, false]), ...alone([false])];
 	assert.deepEqual(second.map((r) => [r.status, r.reason]), [[200, null], [429, 'action_limit'], [200, null], [200, null], [429, 'rate_limit']]);
 	assert.deepEqual(second.filter((r) => r.status === 200).map((r) => [r.rate_limit, r.remaining]), [[5, 2], [5, 1], [5, 0]]);
 	assert.deepEqual(rates(token), { ...rates(token), used: 5, action_used: 2 });

@@ -8,7 +8,7 @@ let s, token, listable;
 const accounts = [];
 
 before(async () => {
-	s = await startStack('lists');
+	s = await startStack('lists', { DOMAIN_PROOF: 'off' });
 	token = s.mint().token;
 	listable = s.routes().filter((r) => r.routes.some((route) => route.does === 'list'));
 	for (const username of ['ada', 'bob', 'cyd']) {
@@ -18,14 +18,14 @@ before(async () => {
 	// rows by SQL, where hundreds are needed: every name three times over accounts, so that sorted fields have equal values
 	s.psql(`INSERT INTO postern.domain_names SELECT 'd' || to_char(i, 'FM0000') || '.example', (ARRAY[${accounts.map((a) => a.id)}])[1 + i % 3]
 		FROM generate_series(1, 500) i;
-		INSERT INTO postern.domains (account_id, domain, type, document_root, mail_enabled, status, created_at)
-		SELECT n.account_id, n.domain, 'addon', '/home/x/' || n.domain, i % 2 = 0, CASE WHEN i % 5 = 0 THEN 'suspended' ELSE 'active' END,
+		INSERT INTO postern.domains (account_id, domain, type, document_root, mail_enabled, status, proof, proven_at, created_at)
+		SELECT n.account_id, n.domain, 'addon', '/home/x/' || n.domain, i % 2 = 0, CASE WHEN i % 5 = 0 THEN 'suspended' ELSE 'active' END, 'administrator', now(),
 			'2026-01-01'::timestamptz + make_interval(secs => i / 10 * 1.000001)
 		FROM (SELECT *, substr(domain, 2, 4)::int AS i FROM postern.domain_names) n WHERE n.domain LIKE 'd____.example';
 		INSERT INTO postern.websites (account_id, domain_id, web_server, runtime, status)
 		SELECT account_id, id, CASE WHEN id % 3 = 0 THEN 'apache' ELSE 'nginx' END, 'static', status FROM postern.domains WHERE id % 4 = 0;
 		INSERT INTO postern.mailboxes (account_id, domain_id, address, password, quota_mb, status)
-		SELECT account_id, id, 'a@' || domain, '{BLF-CRYPT}$2b$x', id, status FROM postern.domains WHERE id % 50 = 0;
+		SELECT account_id, id, 'a@' || domain, '{BLF-CRYPT}$2b$10$' || repeat('x', 53), id, status FROM postern.domains WHERE id % 50 = 0;
 		INSERT INTO postern.forwarders (account_id, domain_id, address, destinations)
 		SELECT account_id, id, '@' || domain, '{b@example.net}' FROM postern.domains WHERE id % 50 = 0;
 		INSERT INTO postern.certificates (account_id, domain_id, source, wanted, status)
@@ -147,7 +147,7 @@ test('a filter of every filterable field finds the rows that have the value, and
 				if (!resource.cursor_only && found.total <= 100)
 					assert.equal(found.total, found.data.length, path);
 			}
-			if (!['text', 'audit'].includes(field.type)) {
+			if (!['text', 'object_id'].includes(field.type)) { // which take any text
 				const bad = { int: '1x', bool: 'yes', enum: 'nope', uuid: 'x', username: 'A b', slug: '1', name: 'a b', hostname: 'a..b', email: 'x',
 					timestamp: 'x', address: 'x' }[field.type];
 				await refused(`/api/${resource.name}?${field.name}=${encodeURIComponent(bad)}`, field.name);

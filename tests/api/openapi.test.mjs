@@ -5,12 +5,14 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 
-import { closed, startPrism, tool } from '../description/prism.mjs';
+import { closed, joined, startPrism, tool } from '../description/prism.mjs';
 import { build, root, startStack } from './harness.mjs';
 
 const methods = ['get', 'post', 'put', 'patch', 'delete'];
 const folder = path.join(root, build, 'test/description');
-let s, document, routes;
+const editions = [{ file: 'openapi.json', query: '' }, { file: 'plain.json', query: 'dialect=plain' },
+	{ file: 'openapi-3.0.json', query: 'version=3.0' }, { file: 'plain-3.0.json', query: 'version=3.0&dialect=plain' }];
+let s, document, plain, routes;
 
 before(async () => {
 	s = await startStack('openapi', { WORKER: 'yes' });
@@ -20,17 +22,20 @@ before(async () => {
 	document = answer.json;
 	fs.mkdirSync(folder, { recursive: true });
 	fs.writeFileSync(path.join(folder, 'openapi.json'), answer.text);
+	for (const edition of editions.slice(1))
+		fs.writeFileSync(path.join(folder, edition.file), (await s.ask(`/api/openapi.json?${edition.query}`, { token: null })).text);
+	plain = JSON.parse(fs.readFileSync(path.join(folder, 'plain.json'), 'utf8'));
 	fs.writeFileSync(path.join(folder, 'openapi.yaml'), (await s.ask('/api/openapi.yaml', { token: null })).text);
 });
 after(() => s?.stop());
 
 const run = (name, args, options = {}) => spawnSync(process.execPath, [fs.realpathSync(tool(name)), ...args], {
 	encoding: 'utf8', cwd: folder, env: { ...process.env, REDOCLY_TELEMETRY: 'off', REDOCLY_SUPPRESS_UPDATE_NOTICE: 'true', NO_COLOR: '1' }, ...options });
-const operations = () => Object.entries(document.paths).flatMap(([address, item]) =>
+const operations = (of = document) => Object.entries(of.paths).flatMap(([address, item]) =>
 	methods.filter((m) => item[m]).map((method) => ({ address, method, item, operation: item[method] })));
 
 test('redocly finds no error and nothing to warn of', (t) => {
-	for (const name of ['openapi.json', 'openapi.yaml']) {
+	for (const name of [...editions.map((e) => e.file), 'openapi.yaml']) {
 		const done = run('redocly', ['lint', name, '--format', 'json']);
 		const { totals, problems } = JSON.parse(done.stdout);
 		t.diagnostic(`${name}: ${totals.errors} errors, ${totals.warnings} warnings`);
@@ -44,6 +49,8 @@ test('the YAML is the same document, and so is what the operator prints', () => 
 	assert.equal(done.status, 0, done.stderr);
 	assert.deepEqual(JSON.parse(fs.readFileSync(path.join(folder, 'from-yaml.json'), 'utf8')), document);
 	assert.deepEqual(JSON.parse(s.cli(['openapi']).stdout), document);
+	assert.deepEqual(JSON.parse(s.cli(['openapi', '--dialect', 'plain', '--version', '3.0']).stdout), JSON.parse(fs.readFileSync(path.join(folder, 'plain-3.0.json'), 'utf8')));
+	assert.equal(s.cli(['openapi', '--version', '2.0']).status, 2);
 	assert.equal(s.cli(['openapi', '--yaml']).stdout, fs.readFileSync(path.join(folder, 'openapi.yaml'), 'utf8'));
 });
 
@@ -53,8 +60,9 @@ test('it is answered open, closed by a setting, and under /api/v1 to platform:re
 	assert.deepEqual((await s.ask('/api/openapi')).json, document);
 	assert.equal((await s.ask('/api/v1/openapi', { token: null })).status, 401);
 	const other = s.mint({ scopes: ['domains:read'] }).token;
-	for (const address of ['/api/v1/openapi', '/api/openapi.json', '/api/openapi.yaml'])
-		assert.equal((await s.ask(address, { token: other })).status, 403, address);
+	assert.equal((await s.ask('/api/v1/openapi', { token: other })).status, 403);
+	for (const address of ['/api/openapi.json', '/api/openapi.yaml']) // a token never sees less than nobody
+		assert.equal((await s.ask(address, { token: other })).status, 200, address);
 	const yaml = await s.ask('/api/openapi.yaml', { token: null, headers: { Accept: 'application/yaml' } });
 	assert.match(yaml.headers.get('content-type'), /^application\/yaml/);
 	for (const token of [null, s.token]) {
@@ -66,6 +74,7 @@ test('it is answered open, closed by a setting, and under /api/v1 to platform:re
 		for (const address of ['/api/openapi.json', '/api/openapi.yaml']) {
 			assert.equal((await shut.ask(address, { token: null })).status, 401, address);
 			assert.equal((await shut.ask(address)).status, 200, address);
+			assert.equal((await shut.ask(address, { token: shut.mint({ scopes: ['domains:read'] }).token })).status, 403, address);
 		}
 	} finally {
 		shut.stop();
@@ -79,18 +88,20 @@ test('every route of the tables is described in both dialects, and nothing else 
 			const bare = route.path.startsWith('.');
 			if (!bare)
 				wanted.set(`${route.method.toLowerCase()} /api/v1/${r.name}${route.path}`, `${route.operation_id} ${route.scope}`);
-			wanted.set(`${route.method.toLowerCase()} /api/${r.name}${route.path}`, `${route.operation_id}${bare ? '' : 'Plain'} ${route.scope}`);
+			wanted.set(`${route.method.toLowerCase()} /api/${r.name}${route.path}`, `${route.operation_id} ${route.scope}`);
 		}
-	const described = new Map(operations().map(({ address, method, operation }) =>
+	const described = new Map([...operations(), ...operations(plain)].map(({ address, method, operation }) =>
 		[`${method} ${address}`, `${operation.operationId} ${operation['x-required-scope'] ?? '-'}`]));
 	assert.deepEqual(new Map([...described].sort()), new Map([...wanted].sort()));
-	const ids = [...described.values()];
-	assert.equal(new Set(ids).size, ids.length);
+	for (const of of [document, plain]) {
+		const ids = operations(of).map(({ operation }) => operation.operationId);
+		assert.equal(new Set(ids).size, ids.length);
+	}
 });
 
 test('every address that it names answers in each of its spellings, with the methods it names and no others', async () => {
 	let asked = 0;
-	for (const [address, item] of Object.entries(document.paths)) {
+	for (const [address, item] of [...Object.entries(document.paths), ...Object.entries(plain.paths)]) {
 		if (address === '/api/docs')
 			continue;
 		const allow = ['OPTIONS', ...methods.filter((m) => item[m]).flatMap((m) => (m === 'get' ? ['GET', 'HEAD'] : [m.toUpperCase()]))].sort();
@@ -114,7 +125,8 @@ test('every address that it names answers in each of its spellings, with the met
 
 test('clients work through Prism as a strict validating proxy, with the description\'s own examples', async () => {
 	const strict = path.join(folder, 'strict.json');
-	fs.writeFileSync(strict, JSON.stringify(closed(document)));
+	fs.writeFileSync(strict, JSON.stringify(closed(joined(document, plain))));
+	const both = { paths: { ...document.paths, ...plain.paths } };
 	const prism = await startPrism(strict, s.url, ['--errors']);
 	const direct = s.url;
 	const ask = async (status, target, options) => {
@@ -126,7 +138,7 @@ test('clients work through Prism as a strict validating proxy, with the descript
 		s.url = prism.url;
 		for (const base of ['/api/v1', '/api']) {
 			const data = (json) => (base === '/api' ? json : json.data);
-			const example = (name, more) => ({ ...document.paths[`${base}/${name}`].post.requestBody.content['application/json'].example, ...more });
+			const example = (name, more) => ({ ...both.paths[`${base}/${name}`].post.requestBody.content['application/json'].example, ...more });
 			const account = data(await ask(201, `${base}/accounts`, { method: 'POST', body: example('accounts') }));
 			const bodies = {
 				domains: [example('domains', { account_id: account.id }), { mail_enabled: false }],
@@ -144,9 +156,9 @@ test('clients work through Prism as a strict validating proxy, with the descript
 				await ask(200, `${one}?dry_run=true`, { method: 'PATCH', body: change });
 				await ask(200, one, { method: 'PATCH', body: change });
 				await ask(412, one, { method: 'PATCH', body: change, headers: { 'If-Match': '"77"' } });
-				if (document.paths[`${base}/${name}/{id}`].put)
+				if (both.paths[`${base}/${name}/{id}`].put)
 					await ask(200, one, { method: 'PUT', body: name === 'roles' ? { scopes: ['domains:read'] } : {} });
-				if (document.paths[`${base}/${name}/{id}/suspend`]) {
+				if (both.paths[`${base}/${name}/{id}/suspend`]) {
 					await ask(200, `${one}/suspend`, { method: 'POST' });
 					await ask(409, `${one}/suspend`, { method: 'POST' });
 					await ask(200, `${one}/unsuspend?dry_run=true`, { method: 'POST' });
@@ -156,10 +168,10 @@ test('clients work through Prism as a strict validating proxy, with the descript
 					await ask(200, `${base}/tokens/revoke`, { method: 'POST', body: { ids: [made.id] } });
 				}
 				await ask(200, `${one}?dry_run=true`, { method: 'DELETE' });
-				await ask(name === 'accounts' ? 202 : 204, one, { method: 'DELETE', headers: { Prefer: 'wait=20' } });
+				await ask(name === 'accounts' ? 200 : 204, name === 'accounts' ? `${one}?confirm=${made.username}` : one, { method: 'DELETE', headers: { Prefer: 'wait=20' } });
 				await ask(404, one);
 			}
-			await ask(202, `${base}/accounts/${account.username}?cascade=true`, { method: 'DELETE', headers: { Prefer: 'wait=20' } });
+			await ask(200, `${base}/accounts/${account.username}?cascade=true&confirm=${account.username}`, { method: 'DELETE', headers: { Prefer: 'wait=20' } });
 			for (const name of ['me', 'health', 'openapi', 'audit?action=create'])
 				await ask(200, `${base}/${name}`);
 			await ask(401, `${base}/domains`, { token: s.token.replace(/.$/, (c) => (c === '0' ? '1' : '0')) });
@@ -184,17 +196,17 @@ const client = createClient<paths>({ baseUrl: process.env.POSTERN_URL!, headers:
 	querySerializer: { array: { style: 'form', explode: false } } });
 const { data, error } = await client.GET('/api/v1/domains', { params: { query: { status: ['active', 'suspended'], sort: 'domain', per_page: 5 } } });
 if (error) {
-	const code: components['schemas']['ErrorBody']['code'] = error.error.code;
+	const code: components['schemas']['Fault']['code'] = error.error.code;
 	throw new Error(code);
 }
 const names: string[] = data.data.items.map((domain) => domain.domain);
 const total: number | null = data.data.total;
-const plain = await client.GET('/api/domains/{id}', { params: { path: { id: names[0]! } } });
-const managed: boolean | undefined = plain.data?.managed;
+const one = await client.GET('/api/v1/domains/{id}', { params: { path: { id: names[0]! } } });
+const managed: boolean | undefined = one.data?.data.managed;
 // @ts-expect-error: a field that there is not
-void plain.data?.nonsense;
+void one.data?.data.nonsense;
 // @ts-expect-error: a body without its required field
-void (() => client.POST('/api/domains', { body: {} }));
+void (() => client.POST('/api/v1/domains', { body: {} }));
 console.log(JSON.stringify({ names, total, managed }));
 `);
 	const compiled = run('tsc', ['--strict', '--noUncheckedIndexedAccess', '--target', 'es2022', '--module', 'nodenext', '--moduleResolution', 'nodenext', '--skipLibCheck', 'client.ts']);
@@ -202,4 +214,36 @@ console.log(JSON.stringify({ names, total, managed }));
 	const ran = spawnSync(process.execPath, ['client.js'], { cwd: folder, encoding: 'utf8', env: { ...process.env, POSTERN_URL: s.url, POSTERN_TOKEN: s.token } });
 	assert.equal(ran.status, 0, ran.stderr);
 	assert.deepEqual(JSON.parse(ran.stdout), { names: ['typed.example'], total: 1, managed: true });
+});
+
+test('names of schemas end in nothing that generators append, no enum holds null, every error has an example of its own, and every body one', () => {
+	for (const of of [document, plain]) {
+		for (const name of Object.keys(of.components.schemas))
+			assert.doesNotMatch(name, /(?:Body|Data|Errors?|Options|Params|Payload|Responses?|Requests?|Result|Query|Headers)$/);
+		assert.doesNotMatch(JSON.stringify(of), /"enum":\[[^\]]*\bnull\b/);
+		const errors = Object.values(of.components.responses).filter((r) => r.content?.['application/problem+json']);
+		const told = errors.map((r) => `${r.content['application/json'].example.error.code} ${r.content['application/problem+json'].example.status}`);
+		assert.ok(told.length > 10 && new Set(told).size === told.length, told.join());
+		for (const { method, address, operation } of operations(of))
+			if (operation.requestBody && method !== 'delete')
+				assert.ok(operation.requestBody.content['application/json'].example, `${method} ${address}`);
+		assert.ok(operations(of).every(({ operation }) => Object.entries(operation.responses).every(([status, r]) => status < 202 || r.$ref || operation.operationId === 'getDocs')));
+	}
+	assert.ok(Object.keys(document.paths).every((p) => p.startsWith('/api/v1/')));
+	assert.ok(Object.keys(plain.paths).every((p) => !p.startsWith('/api/v1/')));
+});
+
+test('a wrong edition is refused with its name, with a token or none, and an answer is sent compressed to who takes it', async () => {
+	for (const token of [null, s.token]) {
+		const wrong = await s.ask('/api/openapi.json?dialect=fancy', { token });
+		assert.equal(wrong.status, 400, wrong.text);
+		assert.ok(wrong.json.error.fields.dialect);
+		assert.ok((await s.ask('/api/openapi.json?nonsense=1', { token })).json.error.fields.nonsense);
+	}
+	const packed = await fetch(`${s.url}/api/openapi.json`, { headers: { 'Accept-Encoding': 'gzip' } });
+	assert.equal(packed.headers.get('content-encoding'), 'gzip');
+	assert.deepEqual(await packed.json(), document);
+	const again = await fetch(`${s.url}/api/openapi.json`, { headers: { 'Accept-Encoding': 'gzip', 'If-None-Match': packed.headers.get('etag') } });
+	assert.equal(again.status, 304);
+	assert.equal((await fetch(`${s.url}/api/v1/domains`, { headers: { 'Accept-Encoding': 'gzip', Authorization: `Bearer ${s.token}` } })).headers.get('content-encoding'), null);
 });

@@ -24,7 +24,10 @@ const set = async (name, value) => {
 	assert.equal(answer.status, 200, answer.text);
 	return answer.json;
 };
-const all = async () => (await ask('/api/settings?per_page=100')).json.data;
+const all = async () => {
+	const pages = [await ask('/api/settings?per_page=100'), await ask('/api/settings?per_page=100&page=2')]; // there are more than a page holds
+	return pages.flatMap((page) => page.json.data);
+};
 const sent = (binary, what) => fcgi(socketOf(s, binary), { path: `/api/${binary}`, token: s.token, ...what });
 
 test('every setting of the one table is shown with type, bounds, default and where its value comes from; a file\'s say why they are', async () => {
@@ -43,7 +46,7 @@ test('every setting of the one table is shown with type, bounds, default and whe
 		if (r.type === 'choice')
 			assert.ok(r.choices.includes(r.default), r.id);
 		// whoever may set a program, a folder or where the database is, could become whoever runs posternd
-		if (/_(dir|command|test|reload|file|repository|engine|dsn|dsn_direct|webroot|socket|public|key)$/.test(r.id) || r.id.startsWith('dsn') || r.id.startsWith('audit_'))
+		if (/_(dir|command|test|reload|file|repository|engine|dsn|dsn_direct|dump|list|webroot|socket|public|key)$/.test(r.id) || r.id.startsWith('dsn') || r.id.startsWith('audit_'))
 			assert.equal(r.changeable, false, r.id);
 	}
 	const { description, updated_at: at, ...days } = of.job_days;
@@ -58,8 +61,7 @@ test('every setting of the one table is shown with type, bounds, default and whe
 
 test('a password in a setting is masked', async () => {
 	const conf = path.join(s.dir, 'secret.conf');
-	fs.writeFileSync(conf, `${fs.readFileSync(path.join(s.dir, 'postern.conf'), 'utf8')}databases_postgresql_dsn = "host=db user=x password=hidden-in-here"\n`
-		.replace(/^databases_postgresql_dsn.*\n/m, ''), { mode: 0o644 });
+	fs.writeFileSync(conf, `${fs.readFileSync(path.join(s.dir, 'postern.conf'), 'utf8')}databases_postgresql_dsn = "host=db user=x password=hidden-in-here"\n`, { mode: 0o644 });
 	assert.equal(s.cli(['--config', conf, 'migrate']).status, 0, 'tells what this file says');
 	const row = s.cliJson(['setting', 'get', 'databases_postgresql_dsn']);
 	assert.equal(row.value, 'user=x password=******** host=db');
@@ -125,7 +127,7 @@ test('posternd and its actions go by what was set when they take a job', async (
 test('a value that does not fit is a 422 that names it, in the words of --check-config; nothing changes', async () => {
 	const rows = await all(), before = JSON.stringify(rows);
 	const wrong = { number: (r) => [r.minimum - 1, r.maximum + 1, 'x'], switch: () => ['maybe', 2], choice: () => ['nope'], text: (r) =>
-		({ token_prefix: ['P', 'x', 'x'.repeat(11)], acme_directory: ['http://a.example', 'x'], acme_email: ['x'], reserved_names: ['Upper.Example'], metrics_addresses: ['x', '10.0.0.0/33'] }[r.id] ?? []) };
+		({ token_prefix: ['P', 'x', 'x'.repeat(11)], acme_email: ['x'], reserved_names: ['Upper.Example'], metrics_addresses: ['x', '10.0.0.0/33'] }[r.id] ?? []) };
 	const conf = path.join(s.dir, 'wrong.conf');
 	for (const r of rows.filter((x) => x.changeable && x.source !== 'environment')) {
 		assert.ok(wrong[r.type](r).length > 0, `no wrong values are known for ${r.id}: add some`);
@@ -228,7 +230,8 @@ test('the operator\'s command shows and changes the same, and is in the trail as
 	assert.match(bad.stderr, /must be a whole number of days from 1 to 3650; default: 90/);
 	for (const name of ['job_days', 'event_days', 'token_prefix'])
 		assert.equal(s.cliJson(['settings', 'reset', name]).source, 'default');
-	assert.deepEqual(s.sql("SELECT actor, username FROM postern.audit WHERE resource = 'setting' AND verb = 'reset' ORDER BY at DESC LIMIT 1"), [{ actor: 'system', username: 'system' }]);
+	const [reset] = s.sql("SELECT actor, username FROM postern.audit WHERE resource = 'setting' AND verb = 'reset' ORDER BY at DESC LIMIT 1");
+	assert.ok(reset.actor === 'system' && reset.username && reset.username !== 'system', 'the person at the command is named');
 	await s.pgctl('stop', '-m', 'fast');
 	try {
 		const away = s.cli(['config', '--show']);

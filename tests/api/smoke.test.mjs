@@ -43,7 +43,7 @@ test('a change is answered with its object, its place and its version, and leave
 	assert.equal((await s.ask(where)).status, 404);
 	const rows = s.sql(`SELECT verb, status, changes FROM postern.audit WHERE resource = 'domain' AND object_id = '${made.json.data.id}' ORDER BY at`);
 	assert.deepEqual(rows.map((r) => [r.verb, r.status]), [['create', 201], ['update', 200], ['delete', 204], ['read', 404]]);
-	assert.deepEqual(rows[1].changes, { before: { mail_enabled: true }, after: { mail_enabled: false } });
+	assert.deepEqual(rows[1].changes, { before: { held_by: null, mail_enabled: true }, after: { held_by: 'administrator', mail_enabled: false } });
 	const events = s.sql(`SELECT type FROM postern.events WHERE object_id = '${made.json.data.id}' ORDER BY xid::text::bigint`);
 	assert.deepEqual(events.map((e) => e.type), ['domain.created', 'domain.updated', 'domain.deleted']);
 });

@@ -23,7 +23,15 @@ export const contentOf = (row) => sha256(...columns.flatMap((name) => {
 export const digestOf = (row) => sha256(keyOf(row), contentOf(row));
 export const sealHash = (s) => sha256('postern seal 1\n', int64(s.number, s.count), Buffer.from(s.before, 'hex'), Buffer.from(s.keys, 'hex'), Buffer.from(s.hashes, 'hex'));
 
+// A key of a checkpoint's text, as 64 hexadecimal digits, and back.
+const keyOfHex = (hex) => createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x: Buffer.from(hex, 'hex').toString('base64url') }, format: 'jwk' });
+const hexOfKey = (key) => Buffer.from(key.export({ format: 'jwk' }).x, 'base64url').toString('hex');
+
+// `key` is the public key that is trusted: the first one's, the last one's, or any between.
 export async function check(lines, key) {
+	const trusted = hexOfKey(key);
+	let signer = null, vouched = false;
+	let early = []; // checkpoints of before they named their keys, by another key than the trusted one
 	const rows = new Map(), seals = [];
 	let head = Buffer.alloc(32), before = Buffer.alloc(32), count = -1, checkpoints = 0, goneBefore = -Infinity;
 	for await (const line of lines) {
@@ -45,9 +53,27 @@ export async function check(lines, key) {
 			seals.push({ hash: s.hash, rows: (seals.at(-1)?.rows ?? 0) + s.count });
 		} else if (it.checkpoint) {
 			const { text, signature } = it.checkpoint;
-			if (!verify(null, Buffer.from(text), key, Buffer.from(signature, 'hex')))
-				return `the signature of checkpoint ${checkpoints + 1}`;
 			const said = Object.fromEntries(text.trim().split('\n').slice(1).map((l) => l.split(' ')));
+			const by = (hex) => verify(null, Buffer.from(text), keyOfHex(hex), Buffer.from(signature, 'hex'));
+			if (!signer && !said.key) {
+				if (by(trusted))
+					vouched = true;
+				else
+					early.push(by);
+			} else if (!signer) {
+				signer = vouched ? trusted : said.key;
+				if (!early.every((one) => one(signer)))
+					return 'the signature of a checkpoint of before keys were named';
+				early = [];
+			}
+			if (signer) {
+				// by itself, as the key before it is lost
+				const replaced = said.next_key && !by(signer) && by(said.next_key);
+				if ((said.key ?? signer) !== signer || !replaced && !by(signer))
+					return `the signature of checkpoint ${checkpoints + 1}`;
+				vouched = !replaced && vouched || (replaced ? said.next_key : signer) === trusted;
+				signer = said.next_key ?? signer;
+			}
 			if (Number(said.number) !== ++checkpoints || said.before !== before.toString('hex'))
 				return `checkpoint ${said.number}`;
 			if (seals[said.seal - 1]?.hash !== said.head || seals[said.seal - 1].rows !== Number(said.rows))
@@ -63,6 +89,8 @@ export async function check(lines, key) {
 	}
 	if (count !== rows.size)
 		return `${rows.size} rows, ${count} were announced`;
+	if (early.length || checkpoints && !vouched)
+		return 'no checkpoint is vouched for by the key that is trusted';
 	const last = [...rows.values()].filter((r) => r.sealed).reduce((a, r) => (r.xid > a.xid || (r.xid === a.xid && r.id > a.id) ? r : a), { xid: -1n, id: 0 });
 	const added = [...rows.values()].find((r) => !r.sealed && (r.xid < last.xid || (r.xid === last.xid && r.id < last.id)));
 	return added ? `row ${added.id} was added` : 'intact';

@@ -12,7 +12,7 @@
 // environment:
 //   ROUNDS (3), SECONDS (10)   of each candidate
 //   ONLY      a regular expression of whole names, e.g. 'floor|cursor|php.*|open-.*|memory'; `make bench ONLY=none` lists them
-//   QUICK=1   1 round × 2 s, to look whether it works
+//   QUICK=1   1 round × 2 s of each with a twentieth of the rows, to look whether it works: its figures say nothing
 //   BENCH_JSON=FILE (or --json FILE)   all figures
 //   RUN       the folder
 // Exit code 0 when all that was measured is valid; a target that was missed is no failure.
@@ -21,13 +21,12 @@ import os from 'node:os';
 import path from 'node:path';
 import { build } from '../api/harness.mjs';
 import { all, open } from './candidates.mjs';
-import { House, SHARED_BUFFERS } from './house.mjs';
+import { ACCOUNTS, House, SHARED_BUFFERS, quick } from './house.mjs';
 import { CONNECTIONS, connections, idle, measure, memory, stopLoad, versions } from './measure.mjs';
 import { closedTable, memoryTable, openTable, ours, summary, targets, targetsTable } from './report.mjs';
 import { Trail } from './trail.mjs';
 import { verify } from './verify.mjs';
 
-const quick = process.env.QUICK === '1';
 const number = (text, preset) => (Number.isInteger(Number(text)) && Number(text) > 0 ? Number(text) : preset);
 const rounds = number(process.env.ROUNDS, quick ? 1 : 3), seconds = number(process.env.BENCH_SECONDS ?? process.env.SECONDS, quick ? 2 : 10);
 const only = new RegExp(`^(?:${process.env.ONLY || '.*'})$`);
@@ -142,7 +141,7 @@ async function main() {
 	const machine = { cores: os.cpus().length, cpu: os.cpus()[0]?.model, load, kernel: os.release(), ...versions() };
 	const met = targets(of, withMemory && state);
 	console.log(`\n${machine.cores} cores (load generator included), Linux ${machine.kernel}, ${machine.os}, PostgreSQL ${machine.postgresql}, nginx ${machine.nginx}, Apache ${machine.apache}, libfcgi ${machine.libfcgi}, PHP ${machine.php}, Node ${machine.node}, wrk ${machine.wrk}`);
-	console.log(`Medians of ${rounds} × ${seconds} s, interleaved; ${CONNECTIONS} connections; synchronous_commit=on, shared_buffers=${SHARED_BUFFERS}; 100,000 domains of 1,000 accounts, 1,000 tokens unless said.\n`);
+	console.log(`Medians of ${rounds} × ${seconds} s, interleaved; ${CONNECTIONS} connections; synchronous_commit=on, shared_buffers=${SHARED_BUFFERS}; ${(ACCOUNTS * 100).toLocaleString('en')} domains of ${ACCOUNTS.toLocaleString('en')} accounts, ${ACCOUNTS.toLocaleString('en')} tokens unless said.\n`);
 	if (closed.length)
 		console.log(`${closedTable(closed, results, of)}\n`);
 	if (opened.length)

@@ -12,7 +12,10 @@ import { checksum, spread } from '../api/credentials.mjs';
 export const here = path.join(root, 'tests/bench');
 export const programs = path.resolve(root, build, 'bench/bin'); // floor, openloop
 const asRoot = process.getuid() === 0;
-const ACCOUNTS = 1000, TOKENS = 10000;
+// QUICK=1 looks whether all of it works, and a twentieth is enough for that.
+export const quick = process.env.QUICK === '1';
+export const ACCOUNTS = quick ? 50 : 1000;
+const TOKENS = ACCOUNTS * 10;
 // What PostgreSQL's manual advises for a small server. The preset of 128 MB would hold the tables of 100,000 domains, not those
 // of a million, and so measure a setting.
 export const SHARED_BUFFERS = '1GB';
@@ -44,7 +47,7 @@ export class House {
 	static async open(folder, { domains, apache = false }) {
 		const h = new House();
 		const name = path.relative(path.join(root, build, 'test'), path.resolve(root, folder));
-		h.stack = await startStack(name, { WEB: apache ? 'apache' : 'nginx', POSTERN_DB_IDLE_S: String(IDLE_S) });
+		h.stack = await startStack(name, { WEB: apache ? 'apache' : 'nginx', POSTERN_DB_IDLE_S: String(IDLE_S), DOMAIN_PROOF: 'off' });
 		try {
 			h.dir = path.join(h.stack.dir, 'bench');
 			fs.mkdirSync(h.dir);
@@ -93,14 +96,19 @@ export class House {
 			INSERT INTO postern.accounts (name, username, home) SELECT 'Bench ' || g, 'b' || g, '/home/b' || g FROM generate_series(1, ${ACCOUNTS}) g;
 			INSERT INTO postern.users (account_id, username, role) SELECT id, username || '-user', 'customer' FROM ${mine} a;
 			INSERT INTO postern.users (account_id, username, role, status) SELECT id, 'suspended', 'customer', 'suspended' FROM ${mine} a WHERE username = 'b1';
-			INSERT INTO postern.domains (account_id, domain, type, document_root)
-				SELECT a.id, 'site' || g || '.' || a.username || '.example', CASE g WHEN 1 THEN 'primary' ELSE 'addon' END, a.home || '/site' || g
+			INSERT INTO postern.domains (account_id, domain, type, document_root, proof, proven_at)
+				SELECT a.id, 'site' || g || '.' || a.username || '.example', CASE g WHEN 1 THEN 'primary' ELSE 'addon' END, a.home || '/site' || g, 'administrator', now()
 				FROM generate_series(1, ${domains}) g CROSS JOIN ${mine} a ORDER BY g, a.id;
 			INSERT INTO postern.domain_names SELECT domain, account_id FROM postern.domains ON CONFLICT DO NOTHING;
 			CREATE ROLE bench LOGIN BYPASSRLS IN ROLE pg_read_all_data, pg_write_all_data; -- the peers': spared the wall
 			GRANT CONNECT ON DATABASE postern TO bench;
+			GRANT USAGE ON SCHEMA domains, gate TO bench;
+			GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA domains, gate, postern TO bench; -- the view's, and those of defaults
 			ALTER ROLE bench SET timezone = 'UTC';
 			COMMIT;`);
+		// what a row shows, by the peers as well: as many fields as there are
+		this.fields = this.stack.sql(`SELECT string_agg(attname, ', ' ORDER BY attnum) AS list FROM pg_attribute
+			WHERE attrelid = 'domains.item'::regclass AND attnum > 0 AND attname NOT IN ('version', 'tenant', 'shown')`)[0].list;
 		this.accounts = this.stack.sql(`SELECT a.id, u.id AS user_id, array_agg(d.id ORDER BY d.id) AS ids FROM ${mine} a
 			JOIN postern.users u ON u.username = a.username || '-user' JOIN postern.domains d ON d.account_id = a.id GROUP BY 1, 2 ORDER BY 1`);
 	}
@@ -200,6 +208,7 @@ pm = static
 pm.max_children = 8
 env[BENCH_PDO] = "pgsql:host=${this.stack.dir}/pg/socket;dbname=postern;user=bench"
 env[BENCH_PEPPER] = ${this.pepper}
+env[BENCH_FIELDS] = "${this.fields}"
 `);
 		fs.chmodSync(path.join(this.dir, 'floor'), 0o755);
 		fs.chmodSync(this.dir, 0o755);
@@ -214,7 +223,7 @@ env[BENCH_PEPPER] = ${this.pepper}
 			const port = await freePort();
 			this.nodeUrl = `http://127.0.0.1:${port}`;
 			this.node = this.#start('node', [process.execPath, path.join(this.dir, 'peer.mjs')],
-				{ BENCH_PORT: String(port), BENCH_SOCKET: path.join(this.stack.dir, 'pg/socket'), BENCH_PEPPER: this.pepper });
+				{ BENCH_PORT: String(port), BENCH_SOCKET: path.join(this.stack.dir, 'pg/socket'), BENCH_PEPPER: this.pepper, BENCH_FIELDS: this.fields });
 			await this.#await(this.node, 'node', () => fetch(this.nodeUrl).then(() => true, () => false));
 		}
 		// nginx limits the length of a word in its configuration

@@ -39,10 +39,7 @@ async function serve() {
 			last_used_at = now(), last_used_ip = $1
 		WHERE token_id = $2 AND (window_start <= now() - interval '60 s' OR used < $3)
 		RETURNING used, ceil(extract(epoch FROM window_start))::bigint + 60 AS reset`;
-	const list = `SELECT d.id, d.domain, d.domain AS domain_unicode, d.account_id, a.username AS account, d.type, d.document_root, d.ssl_status,
-			d.status, d.last_error, d.mail_enabled, d.managed, d.created_at, d.updated_at
-		FROM postern.domains d LEFT JOIN postern.accounts a ON a.id = d.account_id
-		WHERE d.account_id = $1 AND d.id > $2 ORDER BY d.id LIMIT 21 OFFSET $3`;
+	const list = `SELECT ${process.env.BENCH_FIELDS} FROM domains.item WHERE tenant = $1 AND id > $2 ORDER BY id LIMIT 21 OFFSET $3`;
 	const total_of = 'SELECT count(*) AS total FROM postern.domains WHERE account_id = $1';
 	const row_of = `INSERT INTO postern.audit (account_id, at, request_id, actor, token_id, token_name, user_id, username, resource, verb,
 			method, path, status, outcome, reason, duration_us, ip, user_agent)

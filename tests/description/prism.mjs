@@ -76,6 +76,21 @@ export function closed(description) {
 	return document;
 }
 
+// The descriptions of both dialects as one: what the second names like the first is renamed.
+export function joined(first, second) {
+	const other = JSON.parse(JSON.stringify(second).replace(/#\/components\/(schemas|responses)\//g, '$&Plain'));
+	const document = structuredClone(first);
+	Object.assign(document.paths, other.paths);
+	for (const kind of ['schemas', 'responses'])
+		for (const [name, value] of Object.entries(other.components[kind]))
+			document.components[kind][`Plain${name}`] = value;
+	for (const [address, item] of Object.entries(other.paths))
+		for (const operation of Object.values(item))
+			if (operation.operationId && first.paths[address.replace(/^\/api/, '/api/v1')])
+				operation.operationId += 'Plain';
+	return document;
+}
+
 // How an address is described: { path: the template, canonical: the address as the description spells it }, or null.
 export function reader(document) {
 	const spellings = [];

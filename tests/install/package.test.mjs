@@ -102,7 +102,7 @@ test('zsh completes resources, verbs, options and values', { skip: unless('zsh')
 	// The last word is what is typed; compadd is zsh's own way out of a completion function.
 	const complete = (...typed) => spawnSync('zsh', ['-f', '-c',
 		`compadd() { shift; print -l -- "$@" }; _files() { print FILES }; words=("$@"); CURRENT=$#; ${script.replace(/\n_postern "\$@"\n$/, '\n')}\n_postern`,
-		'zsh', ...typed], { env, encoding: 'utf8' }).stdout.trim().split('\n').filter((word) => word.startsWith(typed.at(-1)));
+		'zsh', file('bin/postern'), ...typed.slice(1)], { env, encoding: 'utf8' }).stdout.trim().split('\n').filter((word) => word.startsWith(typed.at(-1)));
 	assert.deepEqual(complete('postern', 'doma'), ['domain']);
 	assert.deepEqual(complete('postern', '--config', 'x', 'migr'), ['migrate']);
 	assert.deepEqual(complete('postern', 'domains', 'unsus'), ['unsuspend']);
@@ -112,9 +112,42 @@ test('zsh completes resources, verbs, options and values', { skip: unless('zsh')
 	assert.deepEqual(complete('postern', '--config', 'FI'), ['FILES']);
 });
 
+test("what names the server of Postern's database names the same one, which no account can enter", () => {
+	const [install] = /^## Install [^]*?```sh\n([^]*?)```/m.exec(fs.readFileSync(path.join(root, 'docs/operations.md'), 'utf8')).slice(1);
+	const [, port, folder] = /^pg_createcluster 15 postern --port (\d+) --socketdir (\S+)$/m.exec(install);
+	assert.match(install, /^pg_conftool 15 postern set listen_addresses ''$/m);
+	assert.ok(install.includes(`"host=${folder} port=${port} dbname=postern"`));
+	const made = fs.readFileSync(file('share/postern/tmpfiles/postern-db.conf'), 'utf8');
+	assert.match(made, new RegExp(`^d ${folder} 0710 postgres postern `, 'm'));
+	assert.match(fs.readFileSync(file('share/postern/tmpfiles/postern-db-mail.conf'), 'utf8'), new RegExp(`^a\\+ ${folder} .* u:postfix:x,u:dovecot:x$`, 'm'));
+	for (const name of ['postfix/aliases.cf', 'postfix/domains.cf', 'postfix/mailboxes.cf', 'postfix/refused.cf', 'dovecot/sql.conf.ext', 'dovecot/usage.conf.ext'])
+		assert.match(fs.readFileSync(file(`share/postern/mail/${name}`), 'utf8'), new RegExp(`host=${folder}[& ]port=${port}[& ]`), name);
+});
+
+test('make deb installs all that the package is built with', () => {
+	const control = fs.readFileSync(path.join(root, 'debian/control'), 'utf8');
+	const wanted = /^Build-Depends:\n((?: .*\n)+)/m.exec(control)[1].split('\n').map((line) => /^ ([\w.+-]+)/.exec(line)?.[1]).filter(Boolean);
+	assert.ok(wanted.length > 5);
+	const installs = fs.readFileSync(path.join(root, 'scripts/deps'), 'utf8').match(/^need_(?:run|deb)\(\) \{[^}]*\}/gm).join(' ').split(/[\s;]+/);
+	for (const name of wanted) // those of debhelper's sequences come with it
+		assert.ok(installs.includes(/^(debhelper-compat|dh-sequence-.*)$/.test(name) ? 'debhelper' : name), name);
+});
+
 test('the Debian package has the version of the Makefile', () => {
 	const version = /^VERSION := (.*)$/m.exec(fs.readFileSync(path.join(root, 'Makefile'), 'utf8'))[1];
 	assert.match(fs.readFileSync(path.join(root, 'debian/changelog'), 'utf8'), new RegExp(`^postern \\(${version.replaceAll('.', '\\.')}\\) `));
+});
+
+test('what the installed documentation links to is installed beside it', () => {
+	const docs = file('share/doc/postern'), pages = fs.readdirSync(docs, { recursive: true }).filter((name) => name.endsWith('.md'));
+	assert.deepEqual(pages.filter((name) => name.startsWith('docs/')).sort(), fs.readdirSync(path.join(root, 'docs')).filter((name) => name.endsWith('.md')).map((name) => `docs/${name}`).sort());
+	let links = 0;
+	for (const page of pages)
+		for (const [, target] of fs.readFileSync(path.join(docs, page), 'utf8').matchAll(/\]\((?!https?:|#)([^)#]+)/g)) {
+			assert.ok(fs.existsSync(path.join(docs, path.dirname(page), target)), `${page} links to ${target}`);
+			links++;
+		}
+	assert.ok(links > 10);
 });
 
 test('uninstall takes away what install put there, but for the settings', () => {

@@ -6,7 +6,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 
-import { build, needsRoot, root, soak, startStack, until } from '../api/harness.mjs';
+import { answered, build, needsRoot, root, soak, startStack, until } from '../api/harness.mjs';
 
 let s;
 const asRoot = process.getuid() === 0;
@@ -27,7 +27,7 @@ async function tenant() {
 }
 async function ask(status, method, target, body, token) {
 	const answer = await s.ask(target, { method, body, token, headers: settle });
-	assert.equal(answer.status, status, `${method} ${target} ${JSON.stringify(body)}: ${answer.text}`);
+	assert.equal(answer.status, answered(status, answer), `${method} ${target} ${JSON.stringify(body)}: ${answer.text}`);
 	return answer.json;
 }
 const make = (t, fields) => ask(201, 'POST', '/api/cron', { schedule: '@daily', command: 'true', ...fields }, t.token);
@@ -192,7 +192,7 @@ test('runs by hand are one at a time for an account; a disabled job runs by hand
 	execFileSync('mkfifo', ['-m', '666', gate]);
 	const [one, two] = [await make(t, { command: `cat ${gate}` }), await make(t, {})];
 	const begun = await s.ask(`/api/cron/${one.id}/run`, { method: 'POST', token: t.token });
-	assert.equal(begun.status, 202);
+	assert.equal(begun.status, answered(202, begun));
 	assert.match((await ask(409, 'POST', `/api/cron/${two.id}/run`, undefined, t.token)).error.message, /being run by hand already/);
 	fs.writeFileSync(gate, 'now\n');
 	await until(async () => (await ask(200, 'GET', `/api/jobs/${begun.json.id}`)).status === 'succeeded', 'the run');
@@ -219,7 +219,7 @@ test('a suspended account has no crontab; it comes back with it, and goes with t
 	await until(async () => (await status(one)) === 'active' && (await status(off)) === 'suspended', 'both are as before');
 	const refused = await ask(409, 'DELETE', `/api/accounts/${t.username}`);
 	assert.match(refused.error.message, /2 cron jobs/);
-	assert.equal((await ask(202, 'DELETE', `/api/accounts/${t.username}?cascade=true`)).status, 'succeeded');
+	assert.equal((await ask(202, 'DELETE', `/api/accounts/${t.username}?cascade=true&confirm=${t.username}`)).status, 'succeeded');
 	assert.deepEqual([fs.existsSync(t.tab), fs.existsSync(t.results)], [false, false]);
 	assert.deepEqual(s.sql(`SELECT * FROM postern.cron WHERE account_id = ${t.account.id}`), []);
 });
@@ -291,7 +291,7 @@ function inside(script, ...args) {
 		mount -t tmpfs tmpfs $d/work; mkdir $d/work/{u,w}; mount -t overlay overlay -o lowerdir=/etc,upperdir=$d/work/u,workdir=$d/work/w /etc
 		getent group crontab >/dev/null || groupadd --system crontab
 		chown root:crontab $d/tabs; chmod 1730 $d/tabs
-		printf '%s\\n' 'unix_users = create' "cron_dir = $d/tabs" "cron_results_dir = $d/results" >$d/conf; export POSTERN_CONFIG=$d/conf
+		printf '%s\\n' 'unix_users = create' "home_dir = $d/home" "cron_dir = $d/tabs" "cron_results_dir = $d/results" >$d/conf; export POSTERN_CONFIG=$d/conf
 		act() { printf '{"job":"x","kind":"%s","attempt":1,"data":{"username":"%s","home":"%s",%s}}' "$1" "$2" "$d/home/$2" "$3" | ${path.join(root, build)}/actions/$1; }
 		${script}`, 'bash', ...args], { encoding: 'utf8', cwd: root });
 	assert.equal(done.status, 0, done.stdout + done.stderr);
@@ -300,32 +300,32 @@ function inside(script, ...args) {
 
 test('the crontab belongs to the user, by whom alone it may be read; commands run as that user', { skip: needsRoot }, () => {
 	fs.rmSync(folder, { recursive: true, force: true });
-	const out = inside(`act account.create postern-c1 '"x":1'
-		act cron.apply postern-c1 '"entries":[{"id":12,"schedule":"* * * * *","command":"id -un"}]'
-		stat -c '%U %G %a' $d/tabs/postern-c1; stat -c '%U %a' $d/results/postern-c1
-		crontab -n $d/tabs/postern-c1 2>&1
-		act cron.execute postern-c1 '"id":12,"command":"id -un; id -Gn; pwd; echo $HOME $LOGNAME $SHELL"'
+	const out = inside(`act account.create unix-c1 '"uid":29201'
+		act cron.apply unix-c1 '"entries":[{"id":12,"schedule":"* * * * *","command":"id -un"}]'
+		stat -c '%U %G %a' $d/tabs/unix-c1; stat -c '%U %a' $d/results/unix-c1
+		crontab -n $d/tabs/unix-c1 2>&1
+		act cron.execute unix-c1 '"id":12,"command":"id -un; id -Gn; pwd; echo $HOME $LOGNAME $SHELL"'
 		act cron.execute root '"id":12,"command":"id"' || echo refused
 		act cron.apply root '"entries":[{"id":12,"schedule":"* * * * *","command":"id"}]' || echo refused
 		for bad in '"id":0,"schedule":"* * * * *","command":"a"' '"id":1,"schedule":"* * * *","command":"a"' '"id":1,"schedule":"* * * * *;","command":"a"' '"id":1,"schedule":"* * * * *","command":"a\\nb"'; do
-			act cron.apply postern-c1 "\\"entries\\":[{$bad}]" || echo refused; done
-		act cron.apply postern-c1 '"entries":[]'; ls $d/tabs $d/results`).split('\n');
-	assert.deepEqual(out.slice(0, 2), ['postern-c1 crontab 600', 'postern-c1 700']);
+			act cron.apply unix-c1 "\\"entries\\":[{$bad}]" || echo refused; done
+		act cron.apply unix-c1 '"entries":[]'; ls $d/tabs $d/results`).split('\n');
+	assert.deepEqual(out.slice(0, 2), ['unix-c1 crontab 600', 'unix-c1 700']);
 	assert.match(out[2], /successfully checked/);
-	const home = path.join(folder, 'home/postern-c1');
-	assert.deepEqual(JSON.parse(out[3]).result.output.split('\n'), ['postern-c1', 'postern-c1', home, `${home} postern-c1 /bin/sh`, '']);
+	const home = path.join(folder, 'home/unix-c1');
+	assert.deepEqual(JSON.parse(out[3]).result.output.split('\n'), ['unix-c1', 'unix-c1', home, `${home} unix-c1 /bin/sh`, '']);
 	assert.deepEqual(out.filter((line) => line === 'refused').length, 6, out.join('\n'));
 	assert.match(out.join('\n'), /belongs to the system/);
-	assert.equal(out.filter((line) => line === 'postern-c1').length, 0);
+	assert.equal(out.filter((line) => line === 'unix-c1').length, 0);
 });
 
 test('Debian\'s cron takes the file and runs its line', { skip: needsRoot || (soak ? false : 'not run: waits for a full minute; SOAK=1') }, () => {
 	fs.rmSync(folder, { recursive: true, force: true });
 	const out = inside(`mount --bind $d/tabs /var/spool/cron/crontabs
-		act account.create postern-c2 '"x":1'
-		act cron.apply postern-c2 "$1"
+		act account.create unix-c2 '"uid":29201'
+		act cron.apply unix-c2 "$1"
 		cron -f & pid=$!
-		for ((i = 0; i < 1400; i++)); do [ ! -s $d/results/postern-c2/12 ] || break; sleep 0.05; done
-		kill $pid; cat $d/results/postern-c2/12`, `"entries":${JSON.stringify([{ id: 12, schedule: '* * * * *', command: "printf '[%s]' '\\\\%' 100%; id -un; exit 4" }])}`);
-	assert.match(out, /^postern-cron 1 \d+ \d+ 4\n\[\\\\%\]\[100%\]postern-c2\n$/);
+		for ((i = 0; i < 1400; i++)); do [ ! -s $d/results/unix-c2/12 ] || break; sleep 0.05; done
+		kill $pid; cat $d/results/unix-c2/12`, `"entries":${JSON.stringify([{ id: 12, schedule: '* * * * *', command: "printf '[%s]' '\\\\%' 100%; id -un; exit 4" }])}`);
+	assert.match(out, /^postern-cron 1 \d+ \d+ 4\n\[\\\\%\]\[100%\]unix-c2\n$/);
 });

@@ -6,7 +6,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
 
-import { soak, startStack, until } from '../api/harness.mjs';
+import { answered, soak, startStack, until } from '../api/harness.mjs';
 
 let s, state;
 
@@ -49,13 +49,13 @@ test('an imported account that is deleted leaves its Unix user and home, whateve
 	const own = s.cliJson(['account', 'create', '--username', s.unique('i'), '--managed', 'false']);
 	assert.deepEqual([own.status, own.job_id], ['active', null]);
 	assert.equal((await post('/api/cron', { account: own.username, schedule: '@daily', command: 'true' })).status, 201);
-	const purged = await s.ask(`/api/accounts/${own.id}?cascade=true&purge=true`, { method: 'DELETE' });
+	const purged = await s.ask(`/api/accounts/${own.id}?cascade=true&purge=true&confirm=${own.username}`, { method: 'DELETE' });
 	assert.deepEqual([purged.status, /imported.*without purge/.test(purged.json.error.message)], [409, true], purged.text);
 	for (const kind of ['account.delete', 'cron.apply'])
 		s.replaceAction(kind, `echo ${kind} >> ${state}/imported`);
 	try {
-		const answer = await s.ask(`/api/accounts/${own.id}?cascade=true`, { method: 'DELETE' });
-		assert.equal(answer.status, 202, answer.text);
+		const answer = await s.ask(`/api/accounts/${own.id}?cascade=true&confirm=${own.username}`, { method: 'DELETE' });
+		assert.equal(answer.status, answered(202, answer), answer.text);
 		const j = await ended(answer.json.id);
 		assert.deepEqual([j.kind, j.status], ['account.delete', 'succeeded'], JSON.stringify(j));
 		assert.ok(trace('imported').includes('cron.apply'), 'what is ours goes');
@@ -71,7 +71,7 @@ test('a created account is there when its job has ended: pending, then active, w
 	const made = await create();
 	assert.equal(made.status, 'pending');
 	const j = await ended(made.job_id);
-	assert.deepEqual([j.kind, j.status, j.progress, j.attempts, j.resource, j.object_id, j.account_id, j.error], ['account.create', 'succeeded', 100, 1, 'accounts', String(made.id), made.id, null]);
+	assert.deepEqual([j.kind, j.status, j.progress, j.attempts, j.resource, j.object_id, j.account_id, j.error], ['account.create', 'succeeded', 100, 1, 'account', made.id, made.id, null]);
 	assert.ok(j.created_at <= j.started_at && j.started_at <= j.finished_at);
 	assert.equal((await account(made.id)).status, 'active');
 	assert.ok(fs.statSync(made.home).isDirectory());
@@ -80,15 +80,18 @@ test('a created account is there when its job has ended: pending, then active, w
 	assert.deepEqual(row, [{ actor: 'system', action: 'account.create', outcome: 'allowed', status: 200 }]);
 });
 
-test('deleting an account keeps its home, and removes it only with purge', async () => {
+test('deleting an account puts its home away for root, where no later account finds it, and removes it only with purge', async () => {
 	for (const purge of [false, true]) {
 		const made = await create({}, { Prefer: 'wait=20' });
 		fs.writeFileSync(path.join(made.home, 'letter'), 'dear');
-		const gone = await s.ask(`/api/accounts/${made.id}`, { method: 'DELETE', headers: { Prefer: 'wait=20' }, ...(purge ? { body: { purge } } : {}) });
-		assert.equal(gone.status, 202, gone.text);
+		const gone = await s.ask(`/api/accounts/${made.id}`, { method: 'DELETE', headers: { Prefer: 'wait=20' }, body: { confirm: made.username, purge } });
+		assert.equal(gone.status, answered(202, gone), gone.text);
 		assert.equal(gone.json.status, 'succeeded', gone.text);
 		assert.equal((await s.ask(`/api/accounts/${made.id}`)).status, 404);
-		assert.equal(fs.existsSync(path.join(made.home, 'letter')), !purge);
+		assert.equal(fs.existsSync(made.home), false);
+		const kept = path.join(path.dirname(made.home), '.deleted', `${made.id}-${made.username}`);
+		assert.equal(fs.existsSync(path.join(kept, 'letter')), !purge);
+		assert.equal(fs.statSync(path.dirname(kept)).mode & 0o777, 0o700);
 	}
 });
 
@@ -98,9 +101,10 @@ test('an action gets the documented job on its standard input, a clean environme
 	const made = await create();
 	const j = await ended(made.job_id);
 	const given = JSON.parse(trace('stdin').join('\n'));
-	assert.deepEqual(given, { job: made.job_id, kind: 'account.create', attempt: 1, data: { username: made.username, home: made.home } });
+	assert.deepEqual(given, { job: made.job_id, kind: 'account.create', attempt: 1, data: { id: made.id, username: made.username, home: made.home, uid: made.uid, adopt: false } });
 	const names = trace('env').map((l) => l.split('=')[0]).sort();
-	assert.deepEqual(names.filter((n) => !/^(POSTERN_|_$|PWD|SHLVL)/.test(n)), ['HOME', 'LC_ALL', 'PATH']);
+	const trusted = Object.keys({ ...process.env, ...s.env }).filter((n) => n.startsWith('SSL_CERT_')); // posternd's own go on
+	assert.deepEqual(names.filter((n) => !/^(POSTERN_|_$|PWD|SHLVL)/.test(n)), ['HOME', 'LC_ALL', 'PATH', ...trusted.sort()]);
 	assert.deepEqual(trace('rest'), ['0 / 0022']);
 	assert.ok(!trace('fds').some((l) => /socket/.test(l)), 'no connection of the worker');
 	assert.deepEqual(j.result, { x: [1] });
@@ -202,8 +206,8 @@ test('Prefer: wait answers with the outcome, or after that time with how it stan
 	gate.release();
 	await ended(slow.json.data.job_id);
 	fs.rmSync(path.join(s.dir, 'actions/account.create'));
-	const gone = await s.ask(`/api/v1/accounts.php?id=${quick.json.data.id}`, { method: 'DELETE' });
-	assert.equal(gone.status, 202);
+	const gone = await s.ask(`/api/v1/accounts.php?id=${quick.json.data.id}&confirm=${quick.json.data.username}`, { method: 'DELETE' });
+	assert.equal(gone.status, answered(202, gone));
 	assert.equal(gone.headers.get('location'), `/api/v1/jobs.php/${gone.json.data.id}`);
 	assert.equal((await s.ask(gone.headers.get('location'))).json.data.id, gone.json.data.id);
 	await ended(gone.json.data.id);
@@ -247,7 +251,7 @@ test('the command shows jobs and waits for them, and its exit code says how they
 test('a tenant sees the jobs and events of its own account, and cancels no other\'s', async () => {
 	const [a, b] = [s.tenant(), s.tenant()];
 	await ended(a.account.job_id);
-	const token = s.mint({ owner: b.user.username, scopes: ['jobs:read', 'jobs:write', 'events:read'] }).token;
+	const token = s.mint({ owner: b.user.username, scopes: ['*'] }).token;
 	assert.equal((await s.ask(`/api/jobs/${a.account.job_id}`, { token })).status, 404);
 	assert.equal((await s.ask(`/api/jobs/${a.account.job_id}/cancel`, { token, method: 'POST' })).status, 404);
 	assert.deepEqual((await s.ask('/api/jobs', { token })).json.data.map((j) => j.account_id), [b.account.id]);
@@ -260,7 +264,7 @@ test('a tenant sees the jobs and events of its own account, and cancels no other
 
 test('a job whose data break their rules is refused by the worker, whoever wrote the row', async () => {
 	const made = await create({}, { Prefer: 'wait=20' });
-	s.psql(`UPDATE postern.accounts SET home = '/../etc' WHERE id = ${made.id}`);
+	s.psql(`ALTER TABLE postern.accounts DROP CONSTRAINT account_home_shape; UPDATE postern.accounts SET home = '/../etc' WHERE id = ${made.id}`);
 	const forged = (await post(`/api/accounts/${made.id}/suspend`)).json.job_id;
 	assert.match((await ended(forged)).error, /home must be an absolute path/);
 	const strange = randomUUID();
@@ -340,14 +344,14 @@ test('an account whose database could not be removed stays, says so, and goes wh
 	const made = await create({}, { Prefer: 'wait=20' });
 	s.psql(`INSERT INTO postern.databases (account_id, engine, name, username, charset, verifier) VALUES (${made.id}, 'postgresql', '${made.username}_x', '${made.username}_x', 'UTF8', 'x')`);
 	s.replaceAction('database.remove', `echo '{"error":"somebody is connected"}'; exit 1`);
-	const { json: asked } = await s.ask(`/api/accounts/${made.id}?cascade=true`, { method: 'DELETE', headers: { Prefer: 'wait=20' } });
+	const { json: asked } = await s.ask(`/api/accounts/${made.id}?cascade=true&confirm=${made.username}`, { method: 'DELETE', headers: { Prefer: 'wait=20' } });
 	assert.equal(asked.status, 'failed');
 	assert.match(asked.error, /1 databases could not be removed/);
 	assert.ok(fs.existsSync(made.home));
 	const stays = await account(made.id);
 	assert.deepEqual([stays.status, /could not be removed/.test(stays.last_error)], ['error', true]);
 	s.replaceAction('database.remove', 'true');
-	const again = await s.ask(`/api/accounts/${made.id}?cascade=true`, { method: 'DELETE', headers: { Prefer: 'wait=20' } });
+	const again = await s.ask(`/api/accounts/${made.id}?cascade=true&confirm=${made.username}`, { method: 'DELETE', headers: { Prefer: 'wait=20' } });
 	assert.equal(again.json.status, 'succeeded', again.text);
 	assert.equal((await s.ask(`/api/accounts/${made.id}`)).status, 404);
 });

@@ -36,17 +36,17 @@ async function measured(t) {
 }
 const on_disk = (folder) => Number(execFileSync('du', ['-s', '-x', '--block-size=1', folder], { encoding: 'utf8' }).split('\t')[0]);
 
-test('nothing is known of an account before it is measured; then what it has on disk and in the inventory, beside its plan', async () => {
+test('sizes are not known before an account is measured, what is counted is counted when it is asked for; then what it has on disk and in the inventory, beside its plan', async () => {
 	const t = await tenant({ max_domains: 1, max_disk_mb: 3, max_databases: 5 });
 	const before = await show(t);
-	assert.deepEqual([before.computed_at, before.disk_bytes, before.domains, before.transfer, before.exceeded, before.max_domains, before.max_disk_mb], [null, null, null, null, [], 1, 3]);
+	assert.deepEqual([before.computed_at, before.disk_bytes, before.domains, before.transfer, before.exceeded, before.max_domains, before.max_disk_mb], [null, null, 0, null, [], 1, 3]);
 	fs.mkdirSync(path.join(t.account.home, 'public_html/deep'), { recursive: true });
 	fs.writeFileSync(path.join(t.account.home, 'public_html/deep/file'), Buffer.alloc(2500000, 1));
 	fs.symlinkSync('/usr', path.join(t.account.home, 'elsewhere')); // is not followed
 	const domain = `${t.username}.example`;
 	s.cliJson(['domain', 'create', '--domain', domain, '--account', t.username]);
 	s.psql(`INSERT INTO postern.mailboxes (account_id, domain_id, address, password, quota_mb, status)
-		SELECT account_id, id, x || '@' || domain, '{BLF-CRYPT}$2b$x', 1, 'active' FROM postern.domains, unnest('{a,b}'::text[]) x WHERE domain = '${domain}';
+		SELECT account_id, id, x || '@' || domain, '{BLF-CRYPT}$2b$10$' || repeat('x', 53), 1, 'active' FROM postern.domains, unnest('{a,b}'::text[]) x WHERE domain = '${domain}';
 		INSERT INTO postern.databases (account_id, engine, name, username, charset, verifier, size_bytes, status)
 		SELECT ${t.account.id}, 'postgresql', '${t.username}_' || i, '${t.username}_' || i, 'UTF8', 'x', 100000 * i, 'active' FROM generate_series(1, 3) i;
 		INSERT INTO postern.backups (account_id, kind, status, parts, size_bytes) VALUES (${t.account.id}, 'files', 'active', '[]', 77), (${t.account.id}, 'mail', 'pending', NULL, NULL);
@@ -58,7 +58,8 @@ test('nothing is known of an account before it is measured; then what it has on 
 	const now = await measured(t), files = on_disk(t.account.home), letters = on_disk(mail);
 	assert.ok(files > 2500000 && files < 4000000 && letters > 300000);
 	assert.deepEqual([now.files_bytes, now.mail_bytes, now.databases_bytes, now.backups_bytes, now.disk_bytes], [files, letters, 600000, 77, files + letters + 600000]);
-	assert.deepEqual([now.domains, now.mailboxes, now.databases, now.cron, now.max_domains, now.max_mailboxes, now.max_databases], [1, 2, 3, 0, 0, null, 5]);
+	assert.deepEqual([now.domains, now.mailboxes, now.databases, now.cron, now.max_domains, now.max_mailboxes, now.max_databases], [1, 2, 3, 0, 0, 1000, 5]);
+	assert.deepEqual([now.users, now.tokens, now.backups, now.forwarders, now.max_backups, now.max_forwarders], [1, 1, 2, 0, 50, 500]);
 	assert.deepEqual(now.exceeded, ['disk', 'domains']);
 	assert.deepEqual(now.transfer, [], 'no log is there');
 	assert.ok(Math.abs(Date.parse(now.computed_at) - Date.now()) < 60000);

@@ -51,17 +51,19 @@ test('covers: a pattern needs all that it opens', () => {
 		[`gate.covers('{tokens:write}', 'tokens:write', 2)`, true],
 		[`gate.covers(${array(open)}, '*', 2)`, true],
 		[`gate.covers(${array(open.slice(1))}, '*', 2)`, false],
+		[`gate.covers(${array(open)}, '*', 3)`, false], // an administrator's "*" opens tokens:write, too
 	]);
 });
 
 test('judge: each reason for itself, and the first in the order of the contract where several hold', () => {
 	const t = s.tenant();
 	const key = s.mint({ owner: t.user.username, scopes: ['domains:read'] }).key_id;
-	const good = { at: 'now()', ip: "'192.0.2.7'", insecure: false, wanted: 'domains:read', no_wild: false, least: 1, admin: false, own: false };
+	const good = { at: 'now()', ip: "'192.0.2.7'", insecure: false, wanted: 'domains:read', no_wild: false, least: 1, admin: false, own: false, grants: false };
 	const judge = (fields = {}, request = {}) => {
 		const r = { ...good, ...request };
 		const row = Object.entries(fields).map(([k, v]) => `'${k}', ${v}`).join(', ');
-		return `(SELECT gate.judge(jsonb_populate_record(b, jsonb_build_object(${row})), ${r.at}, ${r.ip}::inet, ${r.insecure}, '${r.wanted}', ${r.no_wild}, ${r.least}, ${r.admin}, ${r.own})
+		return `(SELECT gate.judge(jsonb_populate_record(b, jsonb_build_object(${row})), ${r.at}, ${r.ip}::inet, ${r.insecure}, ${r.admin},
+			jsonb_populate_record(NULL::postern.operations, '${JSON.stringify({ scope: r.wanted, no_wild: r.no_wild, rank: r.least, own: r.own, grants: r.grants })}'))
 			FROM gate.bearer b WHERE b.key_id = '${key}')`;
 	};
 	const past = "now() - interval '1 s'", admin = { owner_rank: 3, rank: 3 };
@@ -79,6 +81,7 @@ test('judge: each reason for itself, and the first in the order of the contract 
 		[{}, { least: 3 }, 'role'],
 		[{ scopes: "'{}'::text[]" }, {}, 'scope'],
 		[{ deny: "'{domains:*}'::text[]" }, {}, 'denied'],
+		[{ key_expires_at: "now() + interval '1 h'" }, { grants: true }, 'superseded'],
 	];
 	ask([[judge(), null], ...reasons.map(([fields, request, reason]) => [judge(fields, request), reason])]);
 	// of two reasons the earlier one is told (both keys of a row may name the same field: then they are one)
@@ -88,6 +91,7 @@ test('judge: each reason for itself, and the first in the order of the contract 
 		[judge({ allowed_ips: "'{192.0.2.0/24}'::cidr[]" }, { ip: 'NULL' }), 'address'],
 		[judge({ allowed_ips: "'{2001:db8::/32}'::cidr[]" }, { ip: "'2001:db8:1::1'" }), null],
 		[judge({ allowed_ips: "'{0.0.0.0/0}'::cidr[]" }, { ip: "'2001:db8::1'" }), 'address'],
+		[judge({ key_expires_at: "now() + interval '1 h'" }), null],
 		[judge({ account_status: 'NULL::text' }), 'account_suspended'],
 		[judge({ account_id: 0, user_account_id: 0 }), 'no_account'],
 		[judge({ account_id: 0, user_account_id: 0 }, { own: true }), null],
@@ -103,7 +107,7 @@ test('judge: each reason for itself, and the first in the order of the contract 
 		[judge({ expires_at: 'now()' }), 'expired'], // the instant itself is over
 		[judge({ expires_at: "now() + interval '1 us'" }), null],
 	]);
-	ask([...reasons.map(([, , reason]) => reason), 'bound', 'no_account', 'unknown', 'rate_limit', 'action_limit'].map((reason) => [`gate.status_of('${reason}')`,
+	ask([...reasons.map(([, , reason]) => reason), 'bound', 'no_account', 'unknown', 'rate_limit', 'account_limit', 'action_limit'].map((reason) => [`gate.status_of('${reason}')`,
 		['unknown', 'revoked', 'expired', 'owner_suspended', 'account_suspended', 'owner_moved'].includes(reason) ? 401 : reason.endsWith('_limit') ? 429 : 403]));
 	ask([['gate.status_of(NULL)', 200]]);
 });

@@ -1,31 +1,17 @@
 /* test_apache_conf.c: which domains an Apache configuration serves, on texts as Debian, certbot and admins leave them. */
-#include "../../cli/sites.c"
-#include "../../cli/apache_conf.c"
+#include "../../lib/sites_reader.c"
+#include "../../lib/sites.c"
+#include "../../lib/apache_conf.c"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <cmocka.h>
 
+#include "sites_tests.h"
+
 #define FIXTURES "tests/fixtures/apache/"
 #define TEXT(literal) read_text(literal, sizeof literal - 1)
-
-static struct arena *arena;
-static struct sites *conf;
-
-static int open_arena(void **state)
-{
-	(void)state;
-	arena = arena_new();
-	return arena ? 0 : -1;
-}
-
-static int close_arena(void **state)
-{
-	(void)state;
-	arena_free(arena);
-	return 0;
-}
 
 static void read_text(const char *text, size_t len)
 {
@@ -37,26 +23,9 @@ static void load(const char *source)
 {
 	const char *why;
 
-	conf = apache_conf_load(arena, source, &why);
+	conf = apache_conf_load(arena, source, NULL, &why);
 	if (!conf)
 		fail_msg("%s", why);
-}
-
-static const struct site *find(const char *name)
-{
-	for (size_t i = 0; i < conf->site_count; i++)
-		if (strcmp(conf->sites[i].name, name) == 0)
-			return &conf->sites[i];
-	return NULL;
-}
-
-static const struct site *site(const char *name)
-{
-	const struct site *found = find(name);
-
-	if (!found)
-		fail_msg("%s is no site", name);
-	return found;
 }
 
 static const char *skipped(const char *name)
@@ -66,20 +35,6 @@ static const char *skipped(const char *name)
 			return conf->skips[i].reason;
 	fail_msg("%s is not skipped", name);
 	return NULL;
-}
-
-static bool warned(const char *part)
-{
-	for (size_t i = 0; i < conf->warning_count; i++)
-		if (strstr(conf->warnings[i], part))
-			return true;
-	return false;
-}
-
-static void is_alias_of(const char *name, const char *of)
-{
-	assert_non_null(site(name)->alias_of);
-	assert_string_equal(site(name)->alias_of->name, of);
 }
 
 static void has_ports(const char *name, int count, int first, int second)
@@ -99,12 +54,12 @@ static void debian_layout_is_followed_through_globs_links_and_conditions(void **
 	assert_int_equal(conf->warning_count, 0);
 	assert_int_equal(conf->blocks, 3);
 	assert_int_equal(conf->site_count, 2);
-	assert_string_equal(site("example.org")->root, "/home/anna/public_html");
+	assert_string_equal(site("example.org")->content.root, "/home/anna/public_html");
 	assert_string_equal(site("example.org")->certificate, "ssl/example.org.pem");
 	assert_string_equal(conf->prefix, FIXTURES "debian/");
-	assert_int_equal(site("example.org")->kind, SITE_FASTCGI);
-	assert_string_equal(site("example.org")->file, FIXTURES "debian/sites-enabled/anna-le-ssl.conf");
-	assert_int_equal(site("example.org")->line, 2);
+	assert_int_equal(site("example.org")->content.kind, SITE_FASTCGI);
+	assert_string_equal(site("example.org")->content.file, FIXTURES "debian/sites-enabled/anna-le-ssl.conf");
+	assert_int_equal(site("example.org")->content.line, 2);
 	has_ports("example.org", 2, 80, 443);
 	is_alias_of("www.example.org", "example.org");
 	assert_string_equal(skipped("*.example.org"), "a wildcard name");
@@ -119,39 +74,40 @@ static void the_main_file_and_a_folder_of_sites_can_be_given_too(void **state)
 	assert_int_equal(conf->site_count, 2);
 	load(FIXTURES "debian/sites-available");
 	assert_non_null(site("disabled.example.org"));
-	assert_string_equal(site("example.org")->root, "/home/anna/public_html");
+	assert_string_equal(site("example.org")->content.root, "/home/anna/public_html");
 }
 
 static void macros_variables_and_conditions_are_carried_out(void **state)
 {
 	(void)state;
 	load(FIXTURES "macros");
-	assert_int_equal(conf->warning_count, 0);
-	assert_string_equal(site("one.example")->root, "/srv/www/bert/one.example");
+	assert_int_equal(conf->warning_count, 1);
+	assert_true(warned("httpd.conf:27: this is not taken over: / of three.example is a proxy"));
+	assert_string_equal(site("one.example")->content.root, "/srv/www/bert/one.example");
 	assert_string_equal(site("one.example")->certificate, "/etc/tls/one.example.pem");
 	has_ports("one.example", 1, 443, 0);
 	is_alias_of("www.one.example", "one.example");
 	assert_null(find("plain.one.example"));
-	assert_string_equal(site("two.example")->root, "/srv/www/bert/two.example");
+	assert_string_equal(site("two.example")->content.root, "/srv/www/bert/two.example");
 	assert_null(site("two.example")->certificate);
 	is_alias_of("plain.two.example", "two.example");
-	assert_non_null(strstr(site("two.example")->file, "macro Site"));
+	assert_non_null(strstr(site("two.example")->content.file, "macro Site"));
 }
 
 static void names_addresses_and_backends_of_odd_hosts(void **state)
 {
 	(void)state;
 	load(FIXTURES "macros");
-	assert_int_equal(site("three.example")->kind, SITE_PROXY);
+	assert_int_equal(site("three.example")->content.kind, SITE_PROXY);
 	has_ports("three.example", 2, 80, 8080);
-	assert_string_equal(site("three.example")->root, "/etc/httpd/html"); /* the main server's */
-	assert_int_equal(site("four.example")->kind, SITE_FASTCGI);
-	assert_null(site("four.example")->root);
-	assert_string_equal(site("four.example")->root_note, "its root has a variable");
-	assert_int_equal(site("old.example")->kind, SITE_REDIRECT);
+	assert_string_equal(site("three.example")->content.root, "/etc/httpd/html"); /* the main server's */
+	assert_int_equal(site("four.example")->content.kind, SITE_FASTCGI);
+	assert_null(site("four.example")->content.root);
+	assert_string_equal(site("four.example")->content.root_note, "its root has a variable");
+	assert_int_equal(site("old.example")->content.kind, SITE_REDIRECT);
 	is_alias_of("old.example", "one.example");
-	assert_string_equal(site("shop.one.example")->root, "/etc/httpd/htdocs/shop");
-	assert_string_equal(site("many.example")->root_note, "its root depends on the name that is asked for");
+	assert_string_equal(site("shop.one.example")->content.root, "/etc/httpd/htdocs/shop");
+	assert_string_equal(site("many.example")->content.root_note, "its root depends on the name that is asked for");
 	assert_null(find("main.example"));
 }
 
@@ -160,7 +116,7 @@ static void without_virtual_hosts_the_main_server_is_the_site(void **state)
 	(void)state;
 	TEXT("ServerName only.example:80\nDocumentRoot /srv/only\n");
 	assert_int_equal(conf->blocks, 1);
-	assert_string_equal(site("only.example")->root, "/srv/only");
+	assert_string_equal(site("only.example")->content.root, "/srv/only");
 	TEXT("Listen 80\nServerAlias misplaced.example\n");
 	assert_int_equal(conf->blocks, 0);
 	assert_int_equal(conf->site_count, 0);
@@ -178,7 +134,7 @@ static void circles_and_missing_files_become_warnings(void **state)
 	assert_true(warned("apache2.conf:6: No such file or directory"));
 	assert_false(warned("apache2.conf:4"));
 	assert_false(warned("apache2.conf:5"));
-	assert_null(apache_conf_load(arena, FIXTURES "none.conf", &why));
+	assert_null(apache_conf_load(arena, FIXTURES "none.conf", NULL, &why));
 	assert_string_equal(why, FIXTURES "none.conf: No such file or directory");
 }
 
@@ -191,11 +147,11 @@ static void quotes_escapes_continuations_and_comments(void **state)
 	     "DocumentRoot \"/srv/a \\\"b\\\" c\"\n"
 	     "ServerAlias \\\n\tc.example \\\n d.example\nServerAlias e.exa\\\nmple\n</VIRTUALHOST>");
 	assert_int_equal(conf->warning_count, 0);
-	assert_string_equal(site("a.example")->root, "/srv/a \"b\" c");
+	assert_string_equal(site("a.example")->content.root, "/srv/a \"b\" c");
 	is_alias_of("c.example", "a.example");
 	is_alias_of("d.example", "a.example");
 	is_alias_of("e.example", "a.example");
-	assert_int_equal(site("a.example")->line, 2);
+	assert_int_equal(site("a.example")->content.line, 2);
 }
 
 static void names_that_are_no_domains_are_skipped_with_the_reason(void **state)
@@ -235,11 +191,11 @@ static void a_redirect_with_a_condition_leaves_the_content(void **state)
 	     "RewriteRule ^/?(.*) https://a.example/$1 [R=301]\n</VirtualHost>\n"
 	     "<VirtualHost *:80>\nServerName c.example\nDocumentRoot /srv/c\nRedirect /old https://a.example/\n"
 	     "RewriteRule ^/x /y [L]\n</VirtualHost>\n");
-	assert_int_equal(site("a.example")->kind, SITE_STATIC);
-	assert_int_equal(site("b.example")->kind, SITE_REDIRECT);
+	assert_int_equal(site("a.example")->content.kind, SITE_STATIC);
+	assert_int_equal(site("b.example")->content.kind, SITE_REDIRECT);
 	is_alias_of("b.example", "a.example");
-	assert_int_equal(site("c.example")->kind, SITE_STATIC);
-	assert_null(site("c.example")->redirect);
+	assert_int_equal(site("c.example")->content.kind, SITE_STATIC);
+	assert_null(site("c.example")->content.redirect);
 }
 
 static void broken_texts_are_read_as_far_as_they_go(void **state)

@@ -59,6 +59,24 @@ static void the_closest_wins_and_then_the_first(void **state)
 	assert_string_equal(nearest("abcy", close, 3), "abcd");
 }
 
+static void other_words_for_a_field_are_known(void **state)
+{
+	static const char *const list[] = { "page", "per_page", "domain", "status", "rate_limit" };
+	static const char *const box[] = { "address", "password", "domain" };
+
+	(void)state;
+	assert_string_equal(intended("limit", list, 5), "per_page");
+	assert_string_equal(intended("pageSize", list, 5), "per_page");
+	assert_string_equal(intended("page-size", list, 5), "per_page");
+	assert_string_equal(intended("name", list, 5), "domain");
+	assert_string_equal(intended("name", box, 3), "address");
+	assert_string_equal(intended("pwd", box, 3), "password");
+	assert_string_equal(intended("statsu", list, 5), "status"); /* else the nearest */
+	assert_null(intended("colour", list, 5));
+	assert_null(intended("", list, 5));
+	assert_null(intended("limitlimitlimitlimitlimitlimitlimitlimitlimitlimitlimitlimitlimitlimit", list, 5));
+}
+
 static void no_candidates_give_nothing(void **state)
 {
 	(void)state;
@@ -89,7 +107,7 @@ int main(void)
 		cmocka_unit_test(long_words_may_differ_by_a_third),
 		cmocka_unit_test(distant_words_find_nothing),
 		cmocka_unit_test(the_closest_wins_and_then_the_first),
-		cmocka_unit_test(no_candidates_give_nothing),
+		cmocka_unit_test(other_words_for_a_field_are_known), cmocka_unit_test(no_candidates_give_nothing),
 		cmocka_unit_test(words_beyond_the_bound_are_passed_over),
 	};
 	return cmocka_run_group_tests_name("nearest", tests, NULL, NULL);

@@ -1,31 +1,17 @@
 /* test_nginx_conf.c: which domains an nginx configuration serves, on texts as Debian and certbot leave them. */
-#include "../../cli/sites.c"
-#include "../../cli/nginx_conf.c"
+#include "../../lib/sites_reader.c"
+#include "../../lib/sites.c"
+#include "../../lib/nginx_conf.c"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <cmocka.h>
 
+#include "sites_tests.h"
+
 #define FIXTURES "tests/fixtures/nginx/"
 #define TEXT(literal) read_text(literal, sizeof literal - 1)
-
-static struct arena *arena;
-static struct sites *conf;
-
-static int open_arena(void **state)
-{
-	(void)state;
-	arena = arena_new();
-	return arena ? 0 : -1;
-}
-
-static int close_arena(void **state)
-{
-	(void)state;
-	arena_free(arena);
-	return 0;
-}
 
 static void read_text(const char *text, size_t len)
 {
@@ -37,26 +23,9 @@ static void load(const char *source)
 {
 	const char *why;
 
-	conf = nginx_conf_load(arena, source, &why);
+	conf = nginx_conf_load(arena, source, NULL, &why);
 	if (!conf)
 		fail_msg("%s", why);
-}
-
-static const struct site *site(const char *name)
-{
-	for (size_t i = 0; i < conf->site_count; i++)
-		if (strcmp(conf->sites[i].name, name) == 0)
-			return &conf->sites[i];
-	fail_msg("%s is no site", name);
-	return NULL;
-}
-
-static bool is_site(const char *name)
-{
-	for (size_t i = 0; i < conf->site_count; i++)
-		if (strcmp(conf->sites[i].name, name) == 0)
-			return true;
-	return false;
 }
 
 static const char *skipped(const char *name)
@@ -66,20 +35,6 @@ static const char *skipped(const char *name)
 			return conf->skips[i].reason;
 	fail_msg("%s is not skipped", name);
 	return NULL;
-}
-
-static bool warned(const char *part)
-{
-	for (size_t i = 0; i < conf->warning_count; i++)
-		if (strstr(conf->warnings[i], part))
-			return true;
-	return false;
-}
-
-static void is_alias_of(const char *name, const char *of)
-{
-	assert_non_null(site(name)->alias_of);
-	assert_string_equal(site(name)->alias_of->name, of);
 }
 
 static void has_ports(const char *name, int count, int first, int second)
@@ -99,15 +54,15 @@ static void debian_layout_is_followed_through_globs_and_links(void **state)
 	assert_int_equal(conf->warning_count, 0);
 	assert_int_equal(conf->blocks, 2);
 	assert_int_equal(conf->site_count, 2);
-	assert_string_equal(site("example.org")->root, "/home/anna/public_html");
+	assert_string_equal(site("example.org")->content.root, "/home/anna/public_html");
 	assert_string_equal(site("example.org")->certificate, "/etc/ssl/certs/ssl-cert-snakeoil.pem");
-	assert_int_equal(site("example.org")->kind, SITE_FASTCGI);
-	assert_string_equal(site("example.org")->file, FIXTURES "debian/sites-enabled/anna");
-	assert_int_equal(site("example.org")->line, 1);
+	assert_int_equal(site("example.org")->content.kind, SITE_FASTCGI);
+	assert_string_equal(site("example.org")->content.file, FIXTURES "debian/sites-enabled/anna");
+	assert_int_equal(site("example.org")->content.line, 1);
 	has_ports("example.org", 2, 80, 443);
 	is_alias_of("www.example.org", "example.org");
 	assert_string_equal(skipped("_"), "the catch-all name");
-	assert_false(is_site("disabled.example.org"));
+	assert_false(find("disabled.example.org"));
 }
 
 static void a_folder_means_its_nginx_conf(void **state)
@@ -122,7 +77,7 @@ static void a_missing_source_is_named(void **state)
 	const char *why = NULL;
 
 	(void)state;
-	assert_null(nginx_conf_load(arena, FIXTURES "none.conf", &why));
+	assert_null(nginx_conf_load(arena, FIXTURES "none.conf", NULL, &why));
 	assert_string_equal(why, FIXTURES "none.conf: No such file or directory");
 }
 
@@ -151,14 +106,14 @@ static void certbot_pairs_become_one_site(void **state)
 	assert_int_equal(conf->warning_count, 0);
 	assert_int_equal(conf->blocks, 6);
 	assert_null(site("blog.example.org")->alias_of);
-	assert_string_equal(site("blog.example.org")->root, "/home/anna/blog");
-	assert_int_equal(site("blog.example.org")->kind, SITE_STATIC);
-	assert_null(site("blog.example.org")->redirect);
+	assert_string_equal(site("blog.example.org")->content.root, "/home/anna/blog");
+	assert_int_equal(site("blog.example.org")->content.kind, SITE_STATIC);
+	assert_null(site("blog.example.org")->content.redirect);
 	assert_string_equal(site("blog.example.org")->certificate,
 	                    "/etc/letsencrypt/live/blog.example.org/fullchain.pem");
-	assert_string_equal(site("blog.example.org")->file, "/etc/nginx/sites-enabled/blog.example.org");
+	assert_string_equal(site("blog.example.org")->content.file, "/etc/nginx/sites-enabled/blog.example.org");
 	has_ports("blog.example.org", 2, 80, 443);
-	assert_int_equal(site("example.org")->kind, SITE_FASTCGI);
+	assert_int_equal(site("example.org")->content.kind, SITE_FASTCGI);
 	is_alias_of("www.example.org", "example.org");
 }
 
@@ -168,9 +123,9 @@ static void a_redirect_to_a_site_is_an_alias_of_it(void **state)
 	load(FIXTURES "certbot.txt");
 	is_alias_of("old.example.net", "example.org");
 	is_alias_of("www.old.example.net", "example.org");
-	assert_int_equal(site("old.example.net")->kind, SITE_REDIRECT);
+	assert_int_equal(site("old.example.net")->content.kind, SITE_REDIRECT);
 	assert_null(site("old.example.net")->certificate);
-	assert_string_equal(site("old.example.net")->root, "/home/anna/public_html");
+	assert_string_equal(site("old.example.net")->content.root, "/home/anna/public_html");
 }
 
 static void a_redirect_elsewhere_stays_a_site_without_root(void **state)
@@ -178,18 +133,18 @@ static void a_redirect_elsewhere_stays_a_site_without_root(void **state)
 	(void)state;
 	load(FIXTURES "certbot.txt");
 	assert_null(site("gone.example.net")->alias_of);
-	assert_null(site("gone.example.net")->root);
-	assert_int_equal(site("gone.example.net")->kind, SITE_REDIRECT);
-	assert_string_equal(site("gone.example.net")->redirect, "https://elsewhere.example.com/");
+	assert_null(site("gone.example.net")->content.root);
+	assert_int_equal(site("gone.example.net")->content.kind, SITE_REDIRECT);
+	assert_string_equal(site("gone.example.net")->content.redirect, "https://elsewhere.example.com/");
 }
 
 static void wordpress_behind_a_redirect_is_read(void **state)
 {
 	(void)state;
 	load(FIXTURES "apps");
-	assert_string_equal(site("shop.example.com")->root, "/srv/www/shop/web");
-	assert_int_equal(site("shop.example.com")->kind, SITE_FASTCGI);
-	assert_int_equal(site("shop.example.com")->line, 13);
+	assert_string_equal(site("shop.example.com")->content.root, "/srv/www/shop/web");
+	assert_int_equal(site("shop.example.com")->content.kind, SITE_FASTCGI);
+	assert_int_equal(site("shop.example.com")->content.line, 13);
 	has_ports("shop.example.com", 2, 80, 443);
 	is_alias_of("www.shop.example.com", "shop.example.com");
 }
@@ -198,8 +153,8 @@ static void nextcloud_is_read(void **state)
 {
 	(void)state;
 	load(FIXTURES "apps");
-	assert_string_equal(site("cloud.example.com")->root, "/var/www/nextcloud");
-	assert_int_equal(site("cloud.example.com")->kind, SITE_FASTCGI);
+	assert_string_equal(site("cloud.example.com")->content.root, "/var/www/nextcloud");
+	assert_int_equal(site("cloud.example.com")->content.kind, SITE_FASTCGI);
 	assert_string_equal(site("cloud.example.com")->certificate, "/etc/ssl/nginx/cloud.example.com.crt");
 }
 
@@ -207,8 +162,8 @@ static void gitlab_is_a_proxy_without_root(void **state)
 {
 	(void)state;
 	load(FIXTURES "apps");
-	assert_null(site("git.example.com")->root);
-	assert_int_equal(site("git.example.com")->kind, SITE_PROXY);
+	assert_null(site("git.example.com")->content.root);
+	assert_int_equal(site("git.example.com")->content.kind, SITE_PROXY);
 	has_ports("git.example.com", 2, 80, 443);
 }
 
@@ -216,8 +171,8 @@ static void a_root_in_the_root_location_counts(void **state)
 {
 	(void)state;
 	load(FIXTURES "apps");
-	assert_string_equal(site("pma.example.com")->root, "/usr/share/phpmyadmin");
-	assert_int_equal(site("pma.example.com")->kind, SITE_FASTCGI);
+	assert_string_equal(site("pma.example.com")->content.root, "/usr/share/phpmyadmin");
+	assert_int_equal(site("pma.example.com")->content.kind, SITE_FASTCGI);
 	has_ports("pma.example.com", 2, 8080, 8443);
 	assert_string_equal(skipped("192.0.2.10"), "an address");
 }
@@ -243,28 +198,27 @@ static void code_in_lua_is_no_configuration(void **state)
 {
 	(void)state;
 	load(FIXTURES "apps");
-	assert_int_equal(conf->warning_count, 0);
-	assert_false(is_site("lua.example.com"));
-	assert_false(is_site("inner.example.com"));
-	assert_int_equal(site("after.example.com")->line, 20);
+	assert_int_equal(conf->warning_count, 4); /* two proxies, a folder of a path, a stream */
+	assert_false(find("lua.example.com"));
+	assert_false(find("inner.example.com"));
+	assert_int_equal(site("after.example.com")->content.line, 20);
 }
 
 static void a_root_that_cannot_be_stored_has_a_note(void **state)
 {
 	(void)state;
 	load(FIXTURES "apps");
-	assert_null(site("after.example.com")->root);
-	assert_string_equal(site("after.example.com")->root_note, "its root has a variable");
-	assert_string_equal(site("tree.example.com")->root, "/srv/odd site/web/pub");
+	assert_string_equal(site("after.example.com")->content.root, "/srv/after.example.com/web"); /* $host: there is one name */
+	assert_string_equal(site("tree.example.com")->content.root, "/srv/odd site/web/pub");
 	TEXT("server { server_name a.example; root html; } server { server_name b.example; root /srv/../etc; }"
 	     "server { server_name c.example; root /srv/\xff; } server { server_name d.example; root /; }");
-	assert_null(site("a.example")->root);
-	assert_non_null(site("a.example")->root_note);
-	assert_null(site("b.example")->root);
-	assert_non_null(site("b.example")->root_note);
-	assert_null(site("c.example")->root);
-	assert_string_equal(site("c.example")->root_note, "its root is not UTF-8");
-	assert_string_equal(site("d.example")->root, "/");
+	assert_null(site("a.example")->content.root);
+	assert_non_null(site("a.example")->content.root_note);
+	assert_null(site("b.example")->content.root);
+	assert_non_null(site("b.example")->content.root_note);
+	assert_null(site("c.example")->content.root);
+	assert_string_equal(site("c.example")->content.root_note, "its root is not UTF-8");
+	assert_string_equal(site("d.example")->content.root, "/");
 }
 
 /* --- includes --- */
@@ -274,7 +228,7 @@ static void circles_and_missing_includes_are_warnings(void **state)
 	(void)state;
 	load(FIXTURES "loop");
 	assert_int_equal(conf->site_count, 1);
-	assert_string_equal(site("loop.example.org")->root, "/srv/loop");
+	assert_string_equal(site("loop.example.org")->content.root, "/srv/loop");
 	assert_true(warned("loop/b.conf:5: the file includes itself"));
 	assert_true(warned("nginx.conf:3: No such file or directory"));
 }
@@ -296,8 +250,8 @@ static void sections_are_included_by_glob_as_nginx_does(void **state)
 	assert_string_equal(conf->sites[1].name, "b.example");
 	assert_string_equal(conf->sites[2].name, "set.example");
 	assert_string_equal(conf->sites[3].name, "star.example");
-	assert_string_equal(site("b.example")->file, "/e/s/b.conf");
-	assert_int_equal(site("b.example")->line, 1);
+	assert_string_equal(site("b.example")->content.file, "/e/s/b.conf");
+	assert_int_equal(site("b.example")->content.line, 1);
 }
 
 static void a_text_never_reaches_for_files(void **state)
@@ -326,7 +280,7 @@ static void a_directory_is_not_included(void **state)
 	unlink(name);
 	rmdir(folder);
 	rmdir(path);
-	assert_true(is_site("a.example"));
+	assert_true(find("a.example"));
 	assert_true(warned("not a regular file"));
 }
 
@@ -344,7 +298,7 @@ static void includes_that_multiply_are_stopped(void **state)
 	read_text(text.data, text.len);
 	buf_free(&text);
 	assert_true(warned("too many includes"));
-	assert_true(is_site("last.example"));
+	assert_true(find("last.example"));
 }
 
 static void deep_nesting_is_left_out(void **state)
@@ -362,7 +316,7 @@ static void deep_nesting_is_left_out(void **state)
 	read_text(text.data, text.len);
 	buf_free(&text);
 	assert_true(warned("nested too deeply"));
-	assert_string_equal(site("a.example")->root, "/srv/a");
+	assert_string_equal(site("a.example")->content.root, "/srv/a");
 }
 
 /* --- words --- */
@@ -373,13 +327,13 @@ static void quotes_escapes_and_comments_are_read_as_nginx_does(void **state)
 	TEXT("server {# to the end; } \n\tserver_name 'a.example' \"b.example\" # c.example;\n d.example;\n"
 	     "root \"/srv/a;{}b\\\" c\"; set $x ${host}_; set $y a#b; set $z 'it''s'; add_header X \"} server {\"; }\r\n"
 	     "server\r\n{\r\nserver_name e.example;root /srv/e#x;\r\n}");
-	assert_true(is_site("a.example"));
-	assert_true(is_site("b.example"));
-	assert_false(is_site("c.example"));
-	assert_true(is_site("d.example"));
-	assert_string_equal(site("a.example")->root, "/srv/a;{}b\" c");
-	assert_string_equal(site("e.example")->root, "/srv/e#x");
-	assert_int_equal(site("e.example")->line, 5);
+	assert_true(find("a.example"));
+	assert_true(find("b.example"));
+	assert_false(find("c.example"));
+	assert_true(find("d.example"));
+	assert_string_equal(site("a.example")->content.root, "/srv/a;{}b\" c");
+	assert_string_equal(site("e.example")->content.root, "/srv/e#x");
+	assert_int_equal(site("e.example")->content.line, 5);
 }
 
 static void broken_texts_give_what_they_have_and_a_warning(void **state)
@@ -389,8 +343,8 @@ static void broken_texts_give_what_they_have_and_a_warning(void **state)
 	assert_true(warned("text:1: a \"}\" closes nothing"));
 	assert_true(warned("text:1: a \";\" is missing"));
 	assert_true(warned("text:2: a quoted word is not closed"));
-	assert_string_equal(site("a.example")->root, "/srv/a");
-	assert_null(site("b.example")->root);
+	assert_string_equal(site("a.example")->content.root, "/srv/a");
+	assert_null(site("b.example")->content.root);
 }
 
 static void warnings_do_not_quote_what_may_be_a_secret(void **state)
@@ -422,7 +376,7 @@ static void only_http_servers_are_sites(void **state)
 	     "server { server_name h.example; } }");
 	assert_int_equal(conf->blocks, 1);
 	assert_int_equal(conf->site_count, 1);
-	assert_true(is_site("h.example"));
+	assert_true(find("h.example"));
 	has_ports("h.example", 1, 80, 0);
 }
 
@@ -434,10 +388,10 @@ static void roots_are_inherited_in_the_order_of_their_nearness(void **state)
 	     "server { server_name c.example; location / { root /srv/x; } root /srv/c; }"
 	     "server { server_name d.example; return 301 https://$host$request_uri; }"
 	     "root /srv/shared; }");
-	assert_string_equal(site("a.example")->root, "/srv/shared");
-	assert_string_equal(site("b.example")->root, "/srv/b");
-	assert_string_equal(site("c.example")->root, "/srv/c");
-	assert_null(site("d.example")->root);
+	assert_string_equal(site("a.example")->content.root, "/srv/shared");
+	assert_string_equal(site("b.example")->content.root, "/srv/b");
+	assert_string_equal(site("c.example")->content.root, "/srv/c");
+	assert_null(site("d.example")->content.root);
 }
 
 static void an_inherited_certificate_counts_where_tls_is_spoken(void **state)
@@ -457,10 +411,10 @@ static void content_is_preferred_to_redirects_whatever_the_order(void **state)
 	     "server { listen 80; server_name a.example; root /srv/html; rewrite ^(.*)$ https://$host$1 permanent; }"
 	     "server { listen 80; server_name b.example; root /srv/html; location / { return 301 https://$host$uri; } }"
 	     "server { listen 443 ssl; ssl_certificate /c; server_name b.example; location / { proxy_pass http://x; } }");
-	assert_string_equal(site("a.example")->root, "/srv/a");
-	assert_int_equal(site("a.example")->kind, SITE_STATIC);
-	assert_int_equal(site("b.example")->kind, SITE_PROXY);
-	assert_null(site("b.example")->root);
+	assert_string_equal(site("a.example")->content.root, "/srv/a");
+	assert_int_equal(site("a.example")->content.kind, SITE_STATIC);
+	assert_int_equal(site("b.example")->content.kind, SITE_PROXY);
+	assert_null(site("b.example")->content.root);
 }
 
 static void a_condition_or_one_path_makes_no_redirect(void **state)
@@ -469,8 +423,8 @@ static void a_condition_or_one_path_makes_no_redirect(void **state)
 	TEXT("server { server_name a.example; root /srv/a; if ($host = x) { return 301 https://b.example$uri; } }"
 	     "server { server_name b.example; root /srv/b; rewrite ^/old$ https://a.example/ permanent;"
 	     " location = / { return 302 https://a.example/; } location / { return 302 /app/; } }");
-	assert_int_equal(site("a.example")->kind, SITE_STATIC);
-	assert_int_equal(site("b.example")->kind, SITE_STATIC);
+	assert_int_equal(site("a.example")->content.kind, SITE_STATIC);
+	assert_int_equal(site("b.example")->content.kind, SITE_STATIC);
 	assert_null(site("a.example")->alias_of);
 	assert_null(site("b.example")->alias_of);
 }
@@ -482,8 +436,8 @@ static void the_bare_name_is_the_site_though_www_serves(void **state)
 	     "server { listen 443 ssl; ssl_certificate /c; server_name www.example.org; root /srv/a; }");
 	is_alias_of("www.example.org", "example.org");
 	assert_null(site("example.org")->alias_of);
-	assert_string_equal(site("example.org")->root, "/srv/a");
-	assert_int_equal(site("example.org")->kind, SITE_STATIC);
+	assert_string_equal(site("example.org")->content.root, "/srv/a");
+	assert_int_equal(site("example.org")->content.kind, SITE_STATIC);
 }
 
 static void further_names_of_a_block_are_aliases_of_its_first(void **state)
@@ -578,7 +532,7 @@ static void a_directive_without_end_is_left_out(void **state)
 	buf_str(&text, "; }");
 	read_text(text.data, text.len);
 	buf_free(&text);
-	assert_string_equal(site("a.example")->root, "/srv/a");
+	assert_string_equal(site("a.example")->content.root, "/srv/a");
 	assert_true(warned("the directive is too long"));
 	assert_true(warned("too many words"));
 }

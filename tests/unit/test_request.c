@@ -123,6 +123,12 @@ static void two_tokens_at_once_are_told_apart_from_one(void **state)
 	assert_int_equal(r.credential, CREDENTIAL_TWO);
 	READ_ENVIRONMENT("HTTP_X_API_KEY=a,b");
 	assert_int_equal(r.credential, CREDENTIAL_TWO);
+	READ_ENVIRONMENT("HTTP_AUTHORIZATION=Bearer a", "HTTP_X_API_KEY=a");
+	assert_int_equal(r.credential, CREDENTIAL_BAD); /* one, which is none of ours */
+	READ_ENVIRONMENT("HTTP_AUTHORIZATION=Bearer a", "HTTP_AUTHORIZATION=Bearer a", "HTTP_X_API_KEY=a, a");
+	assert_int_equal(r.credential, CREDENTIAL_BAD);
+	READ_ENVIRONMENT("HTTP_AUTHORIZATION=Bearer a", "HTTP_AUTHORIZATION=Bearer b");
+	assert_int_equal(r.credential, CREDENTIAL_TWO);
 	READ_ENVIRONMENT("HTTP_AUTHORIZATION=Basic dXNlcjpwdw==");
 	assert_int_equal(r.credential, CREDENTIAL_NONE);
 	READ_ENVIRONMENT("HTTP_AUTHORIZATION=Bearers x", "HTTP_X_API_KEY=");
@@ -237,6 +243,8 @@ static void other_paths_are_nobodys(void **state)
 	for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
 		if (route("GET", paths[i], ""))
 			fail_msg("%s was found", paths[i]);
+		else
+			assert_int_equal(r.dialect, strncmp(paths[i], "/api/v1", 7) == 0 ? DIALECT_ENVELOPE : DIALECT_PLAIN);
 }
 
 static void a_known_path_without_the_method_tells_what_it_takes(void **state)

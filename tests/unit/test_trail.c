@@ -146,6 +146,34 @@ static void a_checkpoint_has_one_text(void **state)
 	assert_false(trail_checkpoint_parse("", &back));
 }
 
+static void a_checkpoint_names_its_key_and_the_next(void **state)
+{
+	struct trail_checkpoint c = { .number = 7, .seal = 3, .rows = 9, .at_us = 1, .keyed = true }, back;
+	EVP_PKEY *one = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519"), *two = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+	unsigned char signature[TRAIL_SIGNATURE];
+	char text[TRAIL_TEXT_MAX];
+	size_t len;
+
+	(void)state;
+	assert_true(one && two && trail_public_bytes(one, c.key) && trail_public_bytes(two, c.next));
+	for (int step = 0; step < 3; step++) { /* without a key, as checkpoints were once; with it; with the next one */
+		c.keyed = step > 0;
+		c.changes = step > 1;
+		len = trail_checkpoint_text(&c, text);
+		assert_true(len < sizeof text && trail_checkpoint_parse(text, &back));
+		assert_true(back.keyed == c.keyed && back.changes == c.changes);
+		assert_memory_equal(back.key, c.keyed ? c.key : back.before, TRAIL_PUBLIC);
+		assert_memory_equal(back.next, c.changes ? c.next : back.before, TRAIL_PUBLIC);
+		assert_true(trail_sign(one, text, len, signature));
+		assert_true(trail_key_follows(step < 2 ? one : two, text, signature));
+		assert_false(trail_key_follows(step < 2 ? two : one, text, signature));
+	}
+	*strstr(text, "next_key ") = 'N';
+	assert_false(trail_checkpoint_parse(text, &back));
+	EVP_PKEY_free(one);
+	EVP_PKEY_free(two);
+}
+
 static void a_signature_is_of_one_text_and_one_key(void **state)
 {
 	char folder[] = "/tmp/postern-trail-XXXXXX", private[64], public[64], other[64];
@@ -159,10 +187,20 @@ static void a_signature_is_of_one_text_and_one_key(void **state)
 	snprintf(private, sizeof private, "%s/key", folder);
 	snprintf(public, sizeof public, "%s/pub", folder);
 	snprintf(other, sizeof other, "%s/other", folder);
-	assert_true(trail_make_keys(private, public, &why));
+	assert_non_null(key = trail_make_key(private, &why));
 	assert_int_equal(stat(private, &st), 0);
 	assert_int_equal(st.st_mode & 07777, 0600);
-	assert_true(trail_make_keys(private, public, &why)); /* again: they are there */
+	assert_null(trail_make_key(private, &why)); /* nothing that is there is replaced */
+	assert_non_null(why);
+	assert_true(trail_publish(key, public, &why));
+	assert_int_equal(stat(public, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0644);
+	assert_true(trail_publish(key, public, &why)); /* again: it is there */
+	open = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+	assert_true(trail_publish(open, public, &why)); /* another one's is replaced */
+	EVP_PKEY_free(open);
+	assert_true(trail_publish(key, public, &why));
+	EVP_PKEY_free(key);
 	key = trail_private_key(private, &why);
 	open = trail_public_key(public, &why);
 	assert_non_null(key);
@@ -205,6 +243,7 @@ int main(void)
 		cmocka_unit_test(keys_are_ordered_as_their_bytes_are),
 		cmocka_unit_test_setup(what_is_no_number_is_no_key, begin),
 		cmocka_unit_test(a_checkpoint_has_one_text),
+		cmocka_unit_test(a_checkpoint_names_its_key_and_the_next),
 		cmocka_unit_test(a_signature_is_of_one_text_and_one_key),
 		cmocka_unit_test(hexadecimal_is_taken_whole_or_not),
 	};

@@ -248,7 +248,7 @@ static void a_request_holds_its_names(void **state)
 	X509_REQ *read;
 	STACK_OF(X509_EXTENSION) *extensions;
 
-	assert_true(x509info_request(arena, names, 2, &key, &request));
+	assert_true(x509info_request(arena, names, 2, false, &key, &request));
 	bio = BIO_new_mem_buf(request, -1);
 	read = PEM_read_bio_X509_REQ(bio, NULL, NULL, NULL);
 	assert_non_null(read);
@@ -258,8 +258,8 @@ static void a_request_holds_its_names(void **state)
 	sk_X509_EXTENSION_pop_free(extensions, X509_EXTENSION_free);
 	X509_REQ_free(read);
 	BIO_free(bio);
-	assert_true(x509info_request(arena, long_name, 1, &key, &request));
-	assert_false(x509info_request(arena, names, 0, &key, &request));
+	assert_true(x509info_request(arena, long_name, 1, true, &key, &request));
+	assert_false(x509info_request(arena, names, 0, false, &key, &request));
 }
 
 int main(void)

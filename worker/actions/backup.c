@@ -20,8 +20,9 @@
 #include "buf.h"
 #include "database.h"
 #include "engine.h"
+#include "tenant.h"
 
-enum { FIRST_UID = 1000, NOBODY = 65534, NAMES_MAX = 4 << 20, SIGNALLED = 128, TAR_CHANGED = 1 };
+enum { NAMES_MAX = 4 << 20, SIGNALLED = 128, TAR_CHANGED = 1, TAR_LACKS = 2, ATTEMPTS = 3, LACKS_MAX = 200, DUMPS_MAX = 30 };
 
 struct backup {
 	struct action *action;
@@ -32,7 +33,9 @@ struct backup {
 	int64_t expected;      /* of the one under way; 0: not known */
 	const char *what;      /* is under way */
 	const struct engine *server; /* whose dump that is, of this database; NULL: none's */
-	const struct database *database;
+	struct database database;
+	struct json_object *missing; /* [{"part", "name", "object", "reason"}] */
+	const char *broken;    /* why nothing can be stored at all; NULL: it can */
 	int percent;           /* told last */
 };
 
@@ -55,11 +58,10 @@ static struct place home_of(struct action *a)
 	struct place p = { NULL, (uid_t)-1, (gid_t)-1, action_text(a, "home") };
 	struct passwd *user;
 
-	if (strcmp(a->config.unix_users, "none") == 0)
+	if (tenant_none(a))
 		return p;
 	p.user = action_text(a, "username");
-	user = getpwnam(p.user);
-	if (!user || user->pw_uid < FIRST_UID || user->pw_uid == NOBODY)
+	if (!(user = tenant_user(a, p.user)))
 		action_fail("there is no Unix user %s of the account's own; files are read and written as that user", p.user);
 	p.uid = user->pw_uid;
 	p.gid = user->pw_gid;
@@ -138,19 +140,79 @@ static void take_back(struct action *a)
 /* Killed is not refused: it may go well the next time. */
 static _Noreturn void give_up(struct action *a, bool again, const char *text)
 {
-	if (again)
+	if (again && a->attempt < ATTEMPTS)
 		action_retry("%s", text);
 	action_fail("%s", text);
-	(void)a;
+}
+
+/* Something is not in the backup, or does not come back by itself. */
+static void lacks(struct backup *b, const char *part, const char *name, const char *object, const char *reason)
+{
+	struct json_object *row = json_object_new_object();
+	size_t count = json_object_array_length(b->missing);
+
+	action_log("not in the backup: %s: %s%s%s: %s", part, name, object ? ": " : "", object ? object : "", reason);
+	if (count >= LACKS_MAX) {
+		json_object_put(row);
+		row = json_object_array_get_idx(b->missing, LACKS_MAX - 1);
+		json_object_object_add(row, "object", NULL);
+		json_object_object_add(row, "name", json_object_new_string("more"));
+		json_object_object_add(row, "reason", json_object_new_string("there is more than can be named; the job's log names it"));
+		return;
+	}
+	json_object_object_add(row, "part", json_object_new_string(part));
+	json_object_object_add(row, "name", json_object_new_string(name));
+	if (object)
+		json_object_object_add(row, "object", json_object_new_string(object));
+	json_object_object_add(row, "reason", json_object_new_string(reason));
+	json_object_array_add(b->missing, row);
+}
+
+void leave_out(struct left_out *out, const char *object, const char *reason)
+{
+	struct json_object *row = json_object_new_object();
+
+	json_object_object_add(row, "object", json_object_new_string(object));
+	json_object_object_add(row, "reason", json_object_new_string(reason));
+	json_object_array_add(out->list, row);
+}
+
+/* tar names each file that it cannot read in a line of its own and goes on: "tar: ./x: Cannot open: Permission denied". */
+static void lacks_files(struct backup *b, const char *part, const char *said)
+{
+	char *rest = arena_strdup(b->action->arena, said), *line;
+	size_t before = json_object_array_length(b->missing);
+
+	while (rest && (line = strsep(&rest, "\n"))) {
+		char *name = strncmp(line, "tar: ", 5) == 0 ? line + 5 : line, *colon = strstr(name, ": Cannot ");
+
+		if (!colon)
+			continue;
+		*colon = '\0';
+		lacks(b, part, name, NULL, colon + 2);
+	}
+	if (json_object_array_length(b->missing) == before)
+		lacks(b, part, part, NULL, said);
+}
+
+/* A stream of which no part was made. */
+static void drop(struct action *a, const struct stream *s)
+{
+	const char *why;
+
+	if (*s->snapshot && !engine_forget_one(a, s->snapshot, &why))
+		action_log("the snapshot %s, which is of no use, stays until the backup is deleted: %s", s->snapshot, why);
 }
 
 /* Store what a program writes, and note it as a part. Every program's end counts: one that stops half-way leaves a stream that
- * the engine takes for whole. tar says 1 where a file changed under it, which files in use do. */
-static struct json_object *store(struct backup *b, struct command *producer, const char *part, const char *file, const char *what)
+ * the engine takes for whole. tar says 1 where a file changed under it, which files in use do, and 2 where it could not read one.
+ * NULL: another dump is to be tried, which leaves out more. */
+static struct json_object *store(struct backup *b, struct command *producer, const char *part, const char *file, const char *what, struct left_out *out)
 {
 	struct action *a = b->action;
 	struct command pipe[2] = { *producer };
 	struct stream s = { .progress = tell, .arg = b };
+	const struct engine *server = b->server;
 	bool is_tar = strcmp(producer->argv[0], "tar") == 0;
 	struct json_object *row = json_object_new_object();
 
@@ -158,20 +220,29 @@ static struct json_object *store(struct backup *b, struct command *producer, con
 	action_progress(b->percent = (int)(100 * b->done / b->count), "%s", what);
 	engine_save(a, &s, file, b->tags, &pipe[1]);
 	command_pipe(a, pipe, 2);
-	if (b->server)
-		b->server->dumped(a, b->database);
+	b->server = NULL;
+	if (server)
+		server->dumped(a, &b->database);
 	if (pipe[1].status != 0) {
-		take_back(a);
-		give_up(a, pipe[1].status > SIGNALLED, arena_printf(a->arena, "%s could not be stored: %s", what, command_complaint(a, &pipe[1])));
+		b->broken = arena_printf(a->arena, "%s could not be stored: %s", what, command_complaint(a, &pipe[1]));
+		give_up(a, pipe[1].status > SIGNALLED, b->broken);
 	}
-	if (pipe[0].status != 0 && !(is_tar && pipe[0].status == TAR_CHANGED)) {
-		take_back(a);
-		give_up(a, false, arena_printf(a->arena, "%s could not be read to the end: %s", what, command_complaint(a, &pipe[0])));
+	if (!*s.snapshot)
+		action_fail("%s: the engine did not say what it stored", what);
+	if (is_tar && pipe[0].status == TAR_LACKS && !strstr(pipe[0].errors, "not recoverable")) {
+		lacks_files(b, part, pipe[0].errors);
+	} else if (pipe[0].status != 0 && !(is_tar && pipe[0].status == TAR_CHANGED)) {
+		enum dump_end end = server && pipe[0].status < SIGNALLED ? server->failed(a, &b->database, out, &pipe[0]) : DUMP_LOST;
+
+		if (end != DUMP_GOOD)
+			drop(a, &s);
+		if (end == DUMP_AGAIN)
+			return NULL;
+		if (end == DUMP_LOST)
+			action_fail("%s could not be read to the end: %s", what, command_complaint(a, &pipe[0]));
 	}
 	if (pipe[0].status != 0)
 		action_log("%s: %s", what, command_complaint(a, &pipe[0]));
-	if (!*s.snapshot)
-		action_fail("%s: the engine did not say what it stored", what);
 	b->bytes += s.bytes;
 	b->done++;
 	json_object_object_add(row, "part", json_object_new_string(part));
@@ -234,23 +305,24 @@ static int64_t size_below(struct action *a, const struct place *p)
 	return strtoll(du.output, NULL, 10);
 }
 
+#define TAR_ALL "--acls", "--xattrs", "--xattrs-include=user.*"
+#define PACK "tar", "--create", "--file=-", "--format=posix", "--sparse", "--sort=name", TAR_ALL
+
 static void store_files(struct backup *b)
 {
 	struct action *a = b->action;
 	struct place home = home_of(a);
-	struct command tar = { .argv = { "tar", "--create", "--file=-", "--format=posix", "--sort=name", "--one-file-system", "." },
-	                       .user = home.user, .folder = home.folder };
+	struct command tar = { .argv = { PACK, "--one-file-system", "." }, .user = home.user, .folder = home.folder };
 
 	b->expected = size_below(a, &home);
-	store(b, &tar, "files", "files.tar", "files");
+	store(b, &tar, "files", "files.tar", "files", NULL);
 }
 
 static void store_mail(struct backup *b)
 {
 	struct action *a = b->action;
 	struct place mail = mail_store(a);
-	struct command tar = { .argv = { "tar", "--create", "--file=-", "--format=posix", "--sort=name", "--null", "--verbatim-files-from",
-	                                 "--files-from=-" }, .user = mail.user, .folder = mail.folder };
+	struct command tar = { .argv = { PACK, "--null", "--verbatim-files-from", "--files-from=-" }, .user = mail.user, .folder = mail.folder };
 	struct json_object *all = action_value(a, "mailboxes"), *found = json_object_new_array();
 	int root = open(mail.folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	struct buf names;
@@ -278,7 +350,7 @@ static void store_mail(struct backup *b)
 	tar.input_len = names.len;
 	b->expected = 0;
 	if (names.len > 0) {
-		json_object_object_add(store(b, &tar, "mail", "mail.tar", "mail"), "mailboxes", found);
+		json_object_object_add(store(b, &tar, "mail", "mail.tar", "mail", NULL), "mailboxes", found);
 	} else {
 		json_object_put(found);
 		b->done++;
@@ -286,13 +358,16 @@ static void store_mail(struct backup *b)
 	buf_free(&names);
 }
 
-/* One database of the data: {"id", "engine", "name", "user", "marker", "charset"}. */
+/* One database of the data: {"id", "engine", "name", "user", "marker", "charset", "suspended", "connections"}. */
 static const struct engine *server_of(struct json_object *row, struct database *d)
 {
 	const char *server = member_of(row, "engine");
+	struct json_object *suspended = NULL, *connections = NULL;
 
 	*d = (struct database){ .name = member_of(row, "name"), .user = member_of(row, "user"), .marker = member_of(row, "marker"),
 		                .charset = member_of(row, "charset") };
+	d->suspended = !json_object_object_get_ex(row, "suspended", &suspended) || json_object_get_boolean(suspended);
+	d->connections = json_object_object_get_ex(row, "connections", &connections) ? json_object_get_int(connections) : 1;
 	if (!server || !d->name || !d->user || !d->marker || !d->charset || strlen(d->marker) != 36 ||
 	    d->marker[strspn(d->marker, "0123456789abcdef-")] || d->charset[strspn(d->charset, "abcdefghijklmnopqrstuvwxyzUTF0123456789")])
 		action_fail("a database of the job's data is not described as a whole");
@@ -312,23 +387,78 @@ static void store_database(struct backup *b, struct json_object *row)
 	const struct engine *server = server_of(row, &d);
 	struct command dump, load;
 	const char *why = NULL, *what = arena_printf(a->arena, "database %s", d.name);
-	struct json_object *part, *id = NULL;
+	struct left_out out = { json_object_new_array(), false, json_object_new_object() };
+	struct json_object *part = NULL, *id = NULL;
 
 	json_object_object_get_ex(row, "id", &id);
-	server->dump(a, &d, &dump);
-	b->server = server;
-	b->database = &d;
-	b->expected = 0;
-	part = store(b, &dump, "database", arena_printf(a->arena, "database-%lld.dump", (long long)json_object_get_int64(id)), what);
-	b->server = NULL;
+	for (int i = 0; !part; i++) {
+		if (i == DUMPS_MAX)
+			action_fail("the database %s has too many tables that cannot be read", d.name);
+		b->server = server;
+		b->database = d;
+		b->expected = 0;
+		server->dump(a, &d, &out, &dump);
+		part = store(b, &dump, "database", arena_printf(a->arena, "database-%lld.dump", (long long)json_object_get_int64(id)), what, &out);
+	}
 	json_object_object_add(part, "database", json_object_new_string(d.name));
 	json_object_object_add(part, "user", json_object_new_string(d.user));
 	json_object_object_add(part, "engine", json_object_new_string(server->name));
+	json_object_object_add(part, "around", out.around);
 	engine_load(a, member_of(part, "snapshot_id"), member_of(part, "file"), &load);
 	if (!server->is_whole(a, &load, &why)) {
-		take_back(a);
+		struct stream bad = { 0 };
+		int64_t bytes = json_object_get_int64(json_object_object_get(part, "size_bytes"));
+
+		snprintf(bad.snapshot, sizeof bad.snapshot, "%s", member_of(part, "snapshot_id"));
+		drop(a, &bad);
+		json_object_array_del_idx(b->parts, json_object_array_length(b->parts) - 1, 1);
+		b->done--;
+		b->bytes -= bytes;
 		action_fail("the dump of %s is not whole: %s", what, why);
 	}
+	for (size_t i = 0; i < json_object_array_length(out.list); i++) {
+		struct json_object *one = json_object_array_get_idx(out.list, i);
+
+		lacks(b, "database", d.name, member_of(one, "object"), member_of(one, "reason"));
+	}
+	json_object_put(out.list);
+}
+
+/* A part by itself: one that cannot be kept is named, and the others are kept. What keeps everything from being stored ends all. */
+struct part_step { struct backup *b; void (*store)(struct backup *); struct json_object *row; };
+static void do_part(void *arg)
+{
+	struct part_step *s = arg;
+
+	if (s->row)
+		store_database(s->b, s->row);
+	else
+		s->store(s->b);
+}
+static void end_dump(void *arg)
+{
+	struct backup *b = arg;
+
+	b->server->dumped(b->action, &b->database);
+}
+
+static void store_part(struct backup *b, const char *part, void (*how)(struct backup *), struct json_object *row)
+{
+	struct action *a = b->action;
+	struct part_step step = { b, how, row };
+	const char *why, *also;
+
+	if (action_step(a, do_part, &step, a->attempt >= ATTEMPTS, &why))
+		return;
+	if (b->server && !action_step(a, end_dump, b, true, &also))
+		action_log("%s", also);
+	b->server = NULL;
+	if (b->broken) {
+		take_back(a);
+		action_fail("%s", b->broken);
+	}
+	lacks(b, part, row ? member_of(row, "name") : part, NULL, why);
+	b->done++;
 }
 
 /* The engine may have told the beginnings of names, of which others may come to begin so: look up the whole ones, and that they
@@ -367,7 +497,7 @@ static void create(struct action *a)
 	const char *kind = action_text(a, "kind");
 	bool full = strcmp(kind, "full") == 0, files = full || strcmp(kind, "files") == 0, mail = full || strcmp(kind, "mail") == 0;
 	struct backup b = { .action = a, .tags = { tag_of(a), arena_printf(a->arena, "acct:%lld", (long long)action_int(a, "account", 0)),
-	                                           arena_printf(a->arena, "kind:%s", kind) }, .parts = json_object_new_array() };
+	                                           arena_printf(a->arena, "kind:%s", kind) }, .parts = json_object_new_array(), .missing = json_object_new_array() };
 	struct json_object *result = json_object_new_object();
 	size_t databases;
 
@@ -378,13 +508,18 @@ static void create(struct action *a)
 	if (a->attempt > 1)
 		take_back(a);
 	if (files)
-		store_files(&b);
+		store_part(&b, "files", store_files, NULL);
 	if (mail)
-		store_mail(&b);
+		store_part(&b, "mail", store_mail, NULL);
 	for (size_t i = 0; i < databases; i++)
-		store_database(&b, json_object_array_get_idx(action_value(a, "databases"), i));
+		store_part(&b, "database", NULL, json_object_array_get_idx(action_value(a, "databases"), i));
+	if (json_object_array_length(b.parts) == 0 && json_object_array_length(b.missing) > 0) {
+		take_back(a);
+		action_fail("%s", member_of(json_object_array_get_idx(b.missing, 0), "reason"));
+	}
 	name_snapshots(&b);
 	json_object_object_add(result, "parts", b.parts);
+	json_object_object_add(result, "missing", b.missing);
 	json_object_object_add(result, "size_bytes", json_object_new_int64(b.bytes));
 	json_object_object_add(result, "keep_last", json_object_new_int(a->config.backup_keep_last));
 	action_result(result);
@@ -400,7 +535,7 @@ static void unpack(struct action *a, const char *name, struct command *tar)
 	if (!untar(a, part_of(a, name), tar, &why))
 		action_fail("%s could not be put back as a whole: %s", name, why);
 }
-#define UNPACK "tar", "--extract", "--file=-", "--no-same-owner", "--preserve-permissions", "--delay-directory-restore"
+#define UNPACK "tar", "--extract", "--file=-", "--no-same-owner", "--preserve-permissions", "--delay-directory-restore", TAR_ALL
 
 /* What the backup has goes over what is there; what came later stays. */
 static void restore_files(struct action *a)
@@ -433,7 +568,7 @@ static void restore_mail(struct action *a)
 	struct place mail = mail_store(a);
 	struct command tar = { .argv = { UNPACK, "--null", "--verbatim-files-from" }, .user = mail.user, .folder = mail.folder };
 	struct json_object *all = action_value(a, "mailboxes");
-	size_t n = 8;
+	size_t n = 0;
 	struct buf names, moves;
 	int fd;
 
@@ -457,6 +592,8 @@ static void restore_mail(struct action *a)
 	fd = (int)memfd_create("names", 0); /* stdin is the archive's */
 	if (buf_failed(&names) || buf_failed(&moves) || fd < 0 || write(fd, names.data, names.len) != (ssize_t)names.len)
 		action_fail("the names of the mailboxes cannot be handed over: %s", strerror(errno));
+	while (tar.argv[n])
+		n++;
 	tar.argv[n++] = moves.data;
 	tar.argv[n++] = arena_printf(a->arena, "--files-from=/dev/fd/%d", fd);
 	unpack(a, "mail", &tar);
@@ -475,9 +612,12 @@ static void restore_database(struct action *a)
 
 	if (server != server_named(member_of(part, "engine")))
 		action_fail("a dump of %s cannot be read by %s", member_of(part, "engine"), server->name);
+	if (!member_of(part, "database") || !member_of(part, "user"))
+		action_fail("the backup's parts are not what a backup leaves");
 	action_progress(10, "database %s: being put back", d.name);
 	load_part(a, part, &load);
-	server->refill(a, &d, &load, member_of(part, "user"));
+	server->refill(a, &d, &load, json_object_object_get(part, "around"), strcmp(d.name, member_of(part, "database")) == 0 &&
+	               strcmp(d.user, member_of(part, "user")) == 0);
 }
 
 static void restore(struct action *a)
@@ -535,6 +675,7 @@ static void retain(struct action *a)
 	struct json_object *result = json_object_new_object();
 
 	json_object_object_add(result, "keep_last", json_object_new_int(a->config.backup_keep_last));
+	json_object_object_add(result, "keep_deleted_days", json_object_new_int(a->config.backup_keep_deleted_days));
 	json_object_object_add(result, "every_h", json_object_new_int(a->config.backup_every_h));
 	action_result(result);
 }
@@ -545,7 +686,7 @@ static const struct field created[] = {
 	{ "username",  F_USERNAME, F_REQUIRED, "Its Unix user" },
 	{ "home",      F_PATH,     F_REQUIRED, "Its home folder", .max = 500 },
 	{ "kind",      F_ENUM,     F_REQUIRED, "What is kept", .choices = "full files databases mail" },
-	{ "databases", F_JSON,     0,          "Its databases: id, engine, name, user, marker, charset" },
+	{ "databases", F_JSON,     0,          "Its databases: id, engine, name, user, marker, charset, suspended, connections" },
 	{ "mailboxes", F_JSON,     0,          "Its mailboxes: address, folder" },
 	{ 0 }
 };
@@ -558,17 +699,14 @@ static const struct field restored[] = {
 	{ "to",          F_PATH,     0,          "Files: the folder; missing: where they were", .max = 500 },
 	{ "snapshot_id", F_TEXT,     0,          "Database: its snapshot" },
 	{ "database_id", F_INT,      0,          "Database: number of the one that is replaced" },
-	{ "database",    F_JSON,     F_NULLABLE, "Database: the one that is replaced: id, engine, name, user, marker, charset" },
+	{ "database",    F_JSON,     F_NULLABLE, "Database: the one that is replaced: id, engine, name, user, marker, charset, suspended, connections" },
 	{ "mailboxes",   F_JSON,     0,          "Mail: mailboxes that come back: address, folder, to" },
 	{ "parts",       F_JSON,     F_REQUIRED, "What the backup is made of" },
 	{ 0 }
 };
 static const struct field verified[] = {
-	{ "backup",   F_INT,      F_REQUIRED, "Number of the backup" },
-	{ "account",  F_INT,      F_REQUIRED, "Number of the account" },
-	{ "username", F_USERNAME, F_REQUIRED, "Its Unix user" },
-	{ "home",     F_PATH,     F_REQUIRED, "Its home folder", .max = 500 },
-	{ "parts",    F_JSON,     F_REQUIRED, "What the backup is made of" },
+	{ "backup", F_INT,  F_REQUIRED, "Number of the backup" },
+	{ "parts",  F_JSON, F_REQUIRED, "What the backup is made of" },
 	{ 0 }
 };
 static const struct field removed[] = {
@@ -577,10 +715,10 @@ static const struct field removed[] = {
 };
 static const struct field nothing[] = { { 0 } };
 
-static const struct kind backup_create = { "backup.create", "Keep what an account has", 86400, 3, created, create };
-static const struct kind backup_restore = { "backup.restore", "Put back what was kept", 86400, 3, restored, restore };
-static const struct kind backup_verify = { "backup.verify", "Read all of a backup", 86400, 3, verified, verify };
-static const struct kind backup_remove = { "backup.remove", "Forget a backup and free its space", 86400, 50, removed, delete };
+static const struct kind backup_create = { "backup.create", "Keep what an account has", 86400, ATTEMPTS, created, create, .heavy = true };
+static const struct kind backup_restore = { "backup.restore", "Put back what was kept", 86400, 3, restored, restore, .heavy = true };
+static const struct kind backup_verify = { "backup.verify", "Read all of a backup", 86400, 3, verified, verify, .heavy = true };
+static const struct kind backup_remove = { "backup.remove", "Forget a backup and free its space", 86400, 50, removed, delete, .heavy = true };
 static const struct kind backup_retain = { "backup.retain", "Tell the database what the settings say of backups", 60, 3, nothing, retain };
 POSTERN_KIND(backup_create);
 POSTERN_KIND(backup_restore);

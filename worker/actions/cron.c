@@ -12,10 +12,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "action.h"
 #include "buf.h"
+#include "tenant.h"
 
-enum { FIRST_UID = 1000, NOBODY = 65534, TAB_MAX = 1 << 20, COMMAND_MAX = 998 /* of cron */ };
+enum { TAB_MAX = 1 << 20, COMMAND_MAX = 998 /* of cron */ };
 #define MARK "# Written by Postern"
 #define SEARCH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -24,16 +24,18 @@ struct runner { const char *name; uid_t uid; gid_t gid; };
 /* Who runs it. Where accounts have no Unix users, for trying Postern out, that is posternd's own user, and nobody in root's place. */
 static struct runner runs_as(struct action *a)
 {
-	bool none = strcmp(a->config.unix_users, "none") == 0;
+	bool none = tenant_none(a);
 	const char *name = none ? "nobody" : action_text(a, "username");
 	struct passwd *user;
 
 	if (none && geteuid() != 0)
 		return (struct runner){ NULL, geteuid(), getegid() };
-	if (!(user = getpwnam(name)))
+	if (!(user = none ? getpwnam(name) : tenant_user(a, name)))
 		action_retry("there is no Unix user %s", name);
-	if (user->pw_uid == 0 || (!none && (user->pw_uid < FIRST_UID || user->pw_uid == NOBODY)))
-		action_fail("the Unix user %s (uid %u) belongs to the system; an account's cron jobs do not run as that", name, (unsigned)user->pw_uid);
+	if (user->pw_uid == 0)
+		action_fail("the Unix user %s is root; no account's cron jobs run as that", name);
+	if (!none)
+		tenant_check_groups(a, user);
 	return (struct runner){ name, user->pw_uid, user->pw_gid };
 }
 
@@ -174,7 +176,7 @@ static void apply(struct action *a)
 		add_line(a, &tab, json_object_array_get_idx(entries, i), call);
 	if (buf_failed(&tab))
 		action_fail("the crontab becomes too long");
-	if (strcmp(a->config.unix_users, "none") == 0)
+	if (tenant_none(a))
 		who.uid = (uid_t)-1; /* there is no user whose crontab it could be */
 	if (!file_write(folder, name, tab.data, tab.len, 0600, who.uid, st.st_gid))
 		action_retry("%s/%s cannot be written: %s", path, name, strerror(errno));
@@ -191,7 +193,7 @@ static void execute(struct action *a)
 	const char *env[] = { arena_printf(a->arena, "LOGNAME=%s", name), arena_printf(a->arena, "USER=%s", name), "SHELL=/bin/sh", NULL };
 	struct command c = {
 		.argv = { program(a), "--cron-run", arena_printf(a->arena, "%s/%s", results, id), action_text(a, "command") },
-		.env = env, .user = who.name, .folder = action_text(a, "home")
+		.env = env, .user = who.name, .tenant = true, .folder = action_text(a, "home")
 	};
 	struct json_object *result = json_object_new_object();
 	struct cron_result r;
@@ -214,6 +216,7 @@ static void execute(struct action *a)
 static const struct field applied[] = {
 	{ "username", F_USERNAME, F_REQUIRED, "Unix user whose crontab it is" },
 	{ "home",     F_PATH,     F_REQUIRED, "The account's home folder", .max = 500 },
+	{ "uid",      F_INT,      F_NULLABLE, "Uid of that user", .max = 4294967294 },
 	{ "entries",  F_JSON,     F_REQUIRED, "Its lines: id, schedule (in digits), command; none: there is to be no crontab" },
 	{ 0 }
 };
@@ -221,10 +224,13 @@ static const struct field executed[] = {
 	{ "id",       F_INT,      F_REQUIRED, "Number of the cron job" },
 	{ "username", F_USERNAME, F_REQUIRED, "Unix user as whom it runs" },
 	{ "home",     F_PATH,     F_REQUIRED, "The account's home folder, in which it runs", .max = 500 },
+	{ "uid",      F_INT,      F_NULLABLE, "Uid of that user", .max = 4294967294 },
 	{ "command",  F_TEXT,     F_REQUIRED, "What /bin/sh runs", .max = 700 },
 	{ 0 }
 };
 static const struct kind cron_apply = { "cron.apply", "Write an account's crontab", 60, 5, applied, apply };
-static const struct kind cron_execute = { "cron.execute", "Run a cron job's command, as the account's Unix user", 600, 1, executed, execute };
+static const struct kind cron_execute = {
+	"cron.execute", "Run a cron job's command, as the account's Unix user", 600, 1, executed, execute, .heavy = true
+};
 POSTERN_KIND(cron_apply);
 POSTERN_KIND(cron_execute);

@@ -17,6 +17,7 @@ static const struct field present[] = {
 	{ "charset",   F_ENUM, F_REQUIRED, "Character set", .choices = "UTF8 utf8mb4 utf8mb3 latin1" },
 	{ "verifier",  F_TEXT, F_REQUIRED, "What the server keeps of the password", .min = 1, .max = 200 },
 	{ "suspended", F_BOOL, F_REQUIRED, "Whether its user is kept from logging in" },
+	{ "connections", F_INT, F_REQUIRED, "Connections that its user may have at a time", .min = 1, .max = 10000 },
 	{ 0 }
 };
 static const struct field removed[] = { IDENTITY, { 0 } };
@@ -46,6 +47,7 @@ static void apply(struct action *a)
 	d.charset = action_text(a, "charset");
 	d.verifier = action_text(a, "verifier");
 	d.suspended = action_bool(a, "suspended", true);
+	d.connections = (int)action_int(a, "connections", 1);
 	if (!engine->is_verifier(d.verifier))
 		action_fail("the password's verifier is none of %s; rotate the password", engine->name);
 	engine->apply(a, &d);

@@ -65,17 +65,10 @@ static void by_signal(struct action *a, const char *name, const char *path, bool
 static void run(struct action *a, const char *line, const char *first, const char *second, bool daemon)
 {
 	struct command c = { .argv = { NULL }, .daemon = daemon };
-	size_t n = 0;
 
-	if (!command_split(a, line, &c))
-		action_fail("the setting of the command that does it is too long");
-	while (c.argv[n])
-		n++;
-	if (n + 2 >= COMMAND_ARGS_MAX)
-		action_fail("the setting of the command that does it is too long");
-	c.argv[n++] = first;
-	c.argv[n++] = second;
-	c.argv[n] = NULL;
+	command_split(a, line, &c);
+	command_add(&c, first);
+	command_add(&c, second);
 	if (!command_run(a, &c))
 		action_fail("%s", command_complaint(a, &c));
 }

@@ -16,23 +16,28 @@
 #include <unistd.h>
 
 #include "buf.h"
+#include "tenant.h"
 
-enum { FIRST_UID = 1000, NOBODY = 65534, NAMES_MAX = 4 << 20, BLOCK = 64 << 10, LOGS_MAX = 2000, LOOKS_MAX = 10000, MONTHS_MAX = 64 };
+enum { NAMES_MAX = 4 << 20, BLOCK = 64 << 10, LOGS_MAX = 2000, LOOKS_MAX = 10000, MONTHS_MAX = 64, LAST_BYTES = 100 };
 #define READ_MAX ((int64_t)8 << 30)
 
 /* ---- disk ---- */
 
-/* What du says at its end. It goes on where something cannot be read, which is then not counted. */
+static void keep_last(void *arg, const char *line)
+{
+	snprintf(arg, LAST_BYTES, "%s", line);
+}
+
+/* What du says at its end, after a line for each mailbox. It goes on where something cannot be read, which is then not counted. */
 static int64_t du(struct action *a, struct command *c, const char *what)
 {
-	char *line, *end;
+	char line[LAST_BYTES] = "", *end;
 	int64_t bytes;
-	bool good = command_run(a, c);
+	bool good;
 
-	while (c->output_len && c->output[c->output_len - 1] == '\n')
-		c->output[--c->output_len] = '\0';
-	line = strrchr(c->output, '\n');
-	line = line ? line + 1 : c->output;
+	c->line = keep_last;
+	c->arg = line;
+	good = command_run(a, c);
 	bytes = strtoll(line, &end, 10);
 	if (end == line || *end != '\t')
 		action_fail("%s cannot be measured: %s", what, command_complaint(a, c));
@@ -44,11 +49,10 @@ static int64_t du(struct action *a, struct command *c, const char *what)
 static int64_t files(struct action *a)
 {
 	struct command c = { .argv = { "du", "--summarize", "--block-size=1", "--one-file-system", "." }, .folder = action_text(a, "home") };
-	struct passwd *user;
 
-	if (strcmp(a->config.unix_users, "none") != 0) {
+	if (!tenant_none(a)) {
 		c.user = action_text(a, "username");
-		if (!(user = getpwnam(c.user)) || user->pw_uid < FIRST_UID || user->pw_uid == NOBODY)
+		if (!tenant_user(a, c.user))
 			action_fail("there is no Unix user %s of the account's own; its files are measured as that user", c.user);
 	}
 	return du(a, &c, "the home folder");
@@ -276,6 +280,8 @@ static void transfer(struct action *a, struct json_object *result)
 	size_t count = !each ? 1 : json_object_is_type(domains, json_type_array) ? json_object_array_length(domains) : 0;
 	static struct transfer t = { .left = READ_MAX };
 
+	if (count > LOGS_MAX)
+		action_log("of %zu domains the logs of the first %d are counted", count, LOGS_MAX);
 	for (size_t i = 0; i < count && i < LOGS_MAX; i++) {
 		const char *domain = each ? json_object_get_string(json_object_array_get_idx(domains, i)) : "";
 
@@ -328,7 +334,9 @@ static const struct field measured[] = {
 };
 static const struct field nothing[] = { { 0 } };
 
-static const struct kind usage_measure = { "usage.measure", "Measure what an account takes up", 3600, 3, measured, measure };
+static const struct kind usage_measure = {
+	"usage.measure", "Measure what an account takes up", 3600, 3, measured, measure, .heavy = true
+};
 static const struct kind usage_schedule = { "usage.schedule", "Tell the database how often accounts are measured", 60, 3, nothing, schedule };
 POSTERN_KIND(usage_measure);
 POSTERN_KIND(usage_schedule);

@@ -8,7 +8,10 @@
 #include <unistd.h>
 
 #include "buf.h"
+#include "served.h"
+#include "tenant.h"
 #include "webserver.h"
+#include "x509info.h"
 
 static const struct field present[] = {
 	{ "id",             F_INT,           F_REQUIRED, "Number of the website" },
@@ -20,10 +23,13 @@ static const struct field present[] = {
 	{ "document_root",  F_PATH,          F_REQUIRED, "Folder it is served from", .max = 500 },
 	{ "runtime",        F_ENUM,          F_REQUIRED, "What answers", .choices = "static php proxy" },
 	{ "php_version",    F_TEXT,          F_NULLABLE, "Version of PHP, such as 8.2", .max = 5 },
-	{ "proxy_socket",   F_PATH,          F_NULLABLE, "Unix socket that answers", .max = 107 },
+	{ "proxy_socket",   F_PATH,          F_NULLABLE, "Unix socket that answers, of an administrator's choice", .max = 107 },
+	{ "proxy_name",     F_TEXT,          F_NULLABLE, "Unix socket that answers, by its name in the account's folder for sockets", .max = 50 },
 	{ "proxy_address",  F_ADDRESS,       F_NULLABLE, "Address that answers" },
 	{ "proxy_port",     F_INT,           F_NULLABLE, "Port that answers", .min = 1, .max = 65535 },
 	{ "https_redirect", F_BOOL,          0,          "Whether plain HTTP leads to HTTPS, once there is a certificate" },
+	{ "hsts",           F_BOOL,          0,          "Whether browsers are told to ask by HTTPS alone" },
+	{ "max_body_mb",    F_INT,           0,          "Megabytes that a request's body may have; default 128", .min = 1, .max = 2048 },
 	{ "certificate",    F_BOOL,          0,          "False: a certificate that is there is about to go, and not to be served" },
 	{ "suspended",      F_BOOL,          0,          "Whether it answers 503 only" },
 	{ 0 }
@@ -34,7 +40,9 @@ static const struct field removed[] = {
 	{ 0 }
 };
 
-enum { SITE_MAX = 1 << 20, NAMES_MAX = 128, LISTEN_MAX = 16, FILE_NAME_MAX = 200 };
+enum { SITE_MAX = 1 << 20, PEM_MAX = 64 << 10, BODY_MB = 128, NAMES_MAX = 128, FILE_NAME_MAX = 200 };
+#define DEFAULT_NAME "default.postern.invalid"
+#define DEFAULT_PAIR "+default" /* no domain's folder */
 #define PLACEHOLDER_PAGE "<!DOCTYPE html>\n<title>New website</title>\n<p>This website is ready. Put your files here.\n"
 
 /* ---- the document root ---- */
@@ -47,12 +55,12 @@ static void owner_of(struct action *a, uid_t *uid, gid_t *gid)
 
 	*uid = (uid_t)-1;
 	*gid = (gid_t)-1;
-	if (strcmp(a->config.unix_users, "none") == 0)
+	if (tenant_none(a))
 		return;
-	if (!(user = getpwnam(name)))
+	if (!(user = tenant_user(a, name)))
 		action_retry("there is no Unix user %s yet", name);
 	*uid = user->pw_uid;
-	*gid = user->pw_gid;
+	*gid = tenant_web_user(a)->pw_gid;
 }
 
 /* Below the account's home? Then the rest of the path, else NULL. */
@@ -76,25 +84,38 @@ static int open_home(struct action *a)
 
 /*
  * A new folder appears with its page at once, so that a page is never put into a folder that was there before. The home
- * belongs to the account: whatever it plants there, no symbolic link is followed.
+ * belongs to the account: whatever it plants there, no symbolic link is followed. What is made below it is for the account and the
+ * web server's group alone, which the folder hands on.
  */
 static void make_document_root(struct action *a, int home, const char *path)
 {
 	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path, *new = arena_printf(a->arena, ".%.200s.postern", name);
 	const char *above = slash ? arena_strndup(a->arena, path, (size_t)(slash - path)) : "";
+	mode_t mode = tenant_none(a) ? 0755 : 02750;
 	uid_t uid;
 	gid_t gid;
 	int parent, folder;
 
 	owner_of(a, &uid, &gid);
-	parent = file_make_folder(home, above, 0755, uid, gid);
-	folder = parent < 0 ? -1 : file_make_folder(parent, new, 0755, uid, gid);
-	if (folder < 0 || !file_write(folder, "index.html", PLACEHOLDER_PAGE, strlen(PLACEHOLDER_PAGE), 0644, uid, gid) ||
+	parent = file_make_folder(home, above, mode, uid, gid);
+	folder = parent < 0 ? -1 : file_make_folder(parent, new, mode, uid, gid);
+	if (folder < 0 || !file_write(folder, "index.html", PLACEHOLDER_PAGE, strlen(PLACEHOLDER_PAGE), tenant_none(a) ? 0644 : 0640, uid, gid) ||
 	    (renameat2(parent, new, parent, name, RENAME_NOREPLACE) != 0 && (errno != EEXIST || !file_remove(parent, new))))
 		action_fail("the document root %s cannot be made: %s", action_text(a, "document_root"),
 		            errno == ELOOP ? "a symbolic link is in its way" : strerror(errno));
 	close(folder);
 	close(parent);
+}
+
+/* What it cannot enter it answers with 404 or 403, whatever is there. */
+static void check_web_server_enters(struct action *a, const char *path)
+{
+	const char *home = action_text(a, "home"), *why = tenant_none(a) ? NULL : tenant_web_objection(a, path);
+
+	if (why)
+		action_fail("the web server's user %s cannot enter the document root %s: %s; let it in: postern account mend %s, or chmod 0710 and "
+		            "chgrp its group on %s and the folders below it; then retry this job", a->config.web_user, path, why,
+		            action_text(a, "username"), home);
 }
 
 static void have_document_root(struct action *a)
@@ -106,6 +127,7 @@ static void have_document_root(struct action *a)
 	if (!rest) { /* an administrator's choice, and theirs to make */
 		if (stat(path, &st) != 0 || !S_ISDIR(st.st_mode))
 			action_fail("there is no folder %s; it lies outside the account's home, so create it yourself", path);
+		check_web_server_enters(a, path);
 		return;
 	}
 	home = open_home(a);
@@ -118,6 +140,7 @@ static void have_document_root(struct action *a)
 	else
 		close(folder);
 	close(home);
+	check_web_server_enters(a, path);
 }
 
 /* ---- what answers ---- */
@@ -144,31 +167,24 @@ static const char *php_socket(struct action *a)
 	return text;
 }
 
-/* A tenant's socket may come later; what is there must be a socket, reached without a symbolic link. */
-static void check_socket(struct action *a, const char *path)
+/* An administrator's choice: where no tenant can put a link, now or later. */
+static const char *chosen_socket(struct action *a, const char *path)
 {
-	const char *rest = below(action_text(a, "home"), path);
-	struct stat st;
-	int home, fd;
+	const char *homes = a->config.home_dir;
 
-	if (!rest)
-		return;
-	home = open_home(a);
-	fd = file_open_beneath(home, rest, O_PATH, 0);
-	if (fd < 0 ? errno != ENOENT : fstat(fd, &st) != 0 || !S_ISSOCK(st.st_mode))
-		action_fail("proxy_target: %s is no socket, or a symbolic link is on the way to it", path);
-	if (fd >= 0)
-		close(fd);
-	close(home);
+	if (below(action_text(a, "home"), path) || below(homes, path))
+		action_fail("proxy_target: %s lies below %s, where its owner can put a link in its place; have the application listen on %s/%s/s/app.sock and "
+		            "set proxy_target to unix:app.sock", path, homes, a->config.app_sockets_dir, action_text(a, "username"));
+	return path;
 }
 
 static const char *proxy_url(struct action *a, const struct webserver *w)
 {
-	const char *socket = action_text_or(a, "proxy_socket", NULL), *address;
+	const char *socket = action_text_or(a, "proxy_socket", NULL), *name = action_text_or(a, "proxy_name", NULL), *address;
 	bool nginx = strcmp(w->name, "nginx") == 0;
 
-	if (socket) {
-		check_socket(a, socket);
+	if (socket || name) {
+		socket = name ? tenant_socket(a, action_text(a, "username"), name) : chosen_socket(a, socket);
 		return nginx ? arena_printf(a->arena, "http://unix:%s", socket) : arena_printf(a->arena, "unix:%s|http://127.0.0.1/", socket);
 	}
 	address = action_text(a, "proxy_address");
@@ -178,24 +194,46 @@ static const char *proxy_url(struct action *a, const struct webserver *w)
 
 /* ---- the virtual host ---- */
 
-static bool has_certificate(struct action *a, const char **certificate, const char **key)
-{
-	struct stat st;
+/* Names of a website, or some of them. */
+struct names {
+	const char *all[NAMES_MAX];
+	size_t count;
+};
 
-	*certificate = arena_printf(a->arena, "%s/%s/fullchain.pem", a->config.ssl_dir, action_text(a, "domain"));
-	*key = arena_printf(a->arena, "%s/%s/privkey.pem", a->config.ssl_dir, action_text(a, "domain"));
-	return stat(*certificate, &st) == 0 && stat(*key, &st) == 0;
+static void all_names(struct action *a, struct names *out)
+{
+	struct json_object *aliases = action_value(a, "aliases");
+
+	*out = (struct names){ { action_text(a, "domain") }, 1 };
+	for (size_t i = 0; aliases && i < json_object_array_length(aliases) && out->count < NAMES_MAX; i++)
+		out->all[out->count++] = json_object_get_string(json_object_array_get_idx(aliases, i));
 }
 
-static size_t split(struct action *a, const char *text, const char *words[LISTEN_MAX])
+static const char *pair_path(struct action *a, const char *folder, const char *file)
 {
-	char *rest = arena_strdup(a->arena, text), *word;
-	size_t n = 0;
+	return arena_printf(a->arena, "%s/%s/%s", a->config.ssl_dir, folder, file);
+}
 
-	while ((word = strsep(&rest, " ")))
-		if (*word && n < LISTEN_MAX)
-			words[n++] = word;
-	return n;
+/* Which of the names the certificate that is there is for, and which it is not. One without a subjectAltName is for the domain alone. */
+static void divide(struct action *a, const struct names *names, struct names *certified, struct names *bare)
+{
+	const char *domain = action_text(a, "domain"), *key = pair_path(a, domain, "privkey.pem"), *text = NULL, *held[X509INFO_NAMES_MAX];
+	int folder = open(arena_printf(a->arena, "%s/%s", a->config.ssl_dir, domain), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	size_t len, count;
+
+	certified->count = bare->count = 0;
+	if (folder >= 0 && access(key, F_OK) == 0 && action_bool(a, "certificate", true))
+		text = file_read(a, folder, "fullchain.pem", PEM_MAX, &len);
+	if (folder >= 0)
+		close(folder);
+	count = text ? x509info_names(a->arena, text, held) : 0;
+	if (text && !count)
+		held[count++] = domain;
+	for (size_t i = 0; i < names->count; i++) {
+		struct names *to = x509info_covers(held, count, names->all[i]) ? certified : bare;
+
+		to->all[to->count++] = names->all[i];
+	}
 }
 
 /* ":8443", or nothing where it is HTTPS' own. */
@@ -206,25 +244,29 @@ static const char *port_suffix(const char *listen)
 	return colon && strcmp(colon, ":443") != 0 ? colon : "";
 }
 
-static void virtual_host(struct action *a, const struct webserver *w, bool tls, bool certified, struct buf *out)
+/* Plain, with TLS, or plain and leading to that. */
+enum host { PLAIN, TLS, REDIRECT };
+
+static void virtual_host(struct action *a, const struct webserver *w, enum host host, const struct names *names, struct buf *out)
 {
 	static const char *const flag[] = { "" };
-	const char *names[NAMES_MAX] = { action_text(a, "domain") }, *listen[LISTEN_MAX], *listen_tls[LISTEN_MAX];
-	const char *certificate, *key, *root = action_text(a, "document_root"), *home = action_text(a, "home"), *runtime = action_text(a, "runtime");
+	const char *listen[WEBSERVER_LISTEN_MAX], *listen_tls[WEBSERVER_LISTEN_MAX], *hsts = "max-age=63072000", *body;
+	const char *certificate = pair_path(a, action_text(a, "domain"), "fullchain.pem"), *key = pair_path(a, action_text(a, "domain"), "privkey.pem");
+	const char *root = action_text(a, "document_root"), *home = action_text(a, "home"), *runtime = action_text(a, "runtime");
 	const char *folder = arena_printf(a->arena, "%s/%s", a->config.templates_dir, w->name), *suffix, *php = NULL, *proxy = NULL;
-	struct json_object *aliases = action_value(a, "aliases");
-	bool suspended = action_bool(a, "suspended", false), redirect = !suspended && !tls && certified && action_bool(a, "https_redirect", false);
+	bool suspended = action_bool(a, "suspended", false), tls = host == TLS, redirect = !suspended && host == REDIRECT;
 	bool answers = !suspended && !redirect, proxied = answers && strcmp(runtime, "proxy") == 0, files = answers && !proxied;
 	bool scripts = files && strcmp(runtime, "php") == 0;
-	size_t n = 1, places = split(a, w->listen, listen);
+	size_t places = webserver_places(a, w->listen, listen);
+	long long body_mb = action_int(a, "max_body_mb", BODY_MB);
 
-	split(a, w->listen_tls, listen_tls);
+	if (!names->count)
+		return;
+	webserver_places(a, w->listen_tls, listen_tls);
 	suffix = port_suffix(listen_tls[0]);
-	for (size_t i = 0; aliases && i < json_object_array_length(aliases) && n < NAMES_MAX; i++)
-		names[n++] = json_object_get_string(json_object_array_get_idx(aliases, i));
+	body = strcmp(w->name, "nginx") == 0 ? arena_printf(a->arena, "%lldm", body_mb) : arena_printf(a->arena, "%lld", body_mb << 20);
 	if (tls)
-		places = split(a, w->listen_tls, listen);
-	has_certificate(a, &certificate, &key);
+		places = webserver_places(a, w->listen_tls, listen);
 	if (!below(home, root))
 		home = root; /* links are followed, to what their owner owns, from here on */
 	if (scripts)
@@ -233,8 +275,9 @@ static void virtual_host(struct action *a, const struct webserver *w, bool tls, 
 		proxy = proxy_url(a, w);
 
 	const struct template_value values[] = {
-		{ "DOMAIN", names, 1 }, { "NAME", names, n }, { "ALIAS", names + 1, n - 1 }, { "LISTEN", listen, places },
-		{ "PLAIN", flag, !tls }, { "TLS", flag, tls }, { "CERTIFICATE", &certificate, tls }, { "KEY", &key, tls },
+		{ "DOMAIN", names->all, 1 }, { "NAME", names->all, names->count }, { "ALIAS", names->all + 1, names->count - 1 },
+		{ "LISTEN", listen, places }, { "PLAIN", flag, !tls }, { "TLS", flag, tls }, { "CERTIFICATE", &certificate, tls }, { "KEY", &key, tls },
+		{ "HSTS", &hsts, tls && action_bool(a, "hsts", false) }, { "BODY", &body, 1 },
 		{ "ACME", (const char *const *)&a->config.acme_webroot, 1 }, { "TEMPLATES", &folder, 1 },
 		{ "REDIRECT", &suffix, redirect }, { "SUSPENDED", flag, suspended },
 		{ "ROOT", &root, files }, { "HOME", &home, files }, { "STATIC", flag, files && !scripts },
@@ -243,6 +286,47 @@ static void virtual_host(struct action *a, const struct webserver *w, bool tls, 
 	};
 	template_fill(a, arena_printf(a->arena, "%s/site.conf.in", w->name), values, sizeof values / sizeof *values, out);
 }
+
+/* ---- who asks for no website ---- */
+
+/* A pair that nobody trusts, for a server that cannot refuse without one. */
+static void have_default_pair(struct action *a, const char *certificate)
+{
+	const char *key, *text;
+	int root, folder;
+
+	if (access(certificate, F_OK) == 0)
+		return;
+	root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	folder = root < 0 ? -1 : file_make_folder(root, pair_path(a, DEFAULT_PAIR, ""), 0700, (uid_t)-1, (gid_t)-1);
+	if (folder < 0 || !x509info_self_signed(a->arena, DEFAULT_NAME, &key, &text) ||
+	    !file_write(folder, "privkey.pem", key, strlen(key), 0600, (uid_t)-1, (gid_t)-1) ||
+	    !file_write(folder, "fullchain.pem", text, strlen(text), 0600, (uid_t)-1, (gid_t)-1))
+		action_retry("%s cannot be made: %s", certificate, strerror(errno));
+	close(folder);
+	close(root);
+}
+
+/* The virtual host for them, for plain HTTP or TLS. '+' comes before all that a domain's name begins with, and servers read files in this
+ * order: of virtual hosts at one address the first answers for names that none has. */
+static struct webserver_file default_host(struct action *a, const struct webserver *w, bool tls)
+{
+	static const char *const flag[] = { "" };
+	const char *listen[WEBSERVER_LISTEN_MAX], *name = DEFAULT_NAME, *folder = arena_printf(a->arena, "%s/%s", a->config.templates_dir, w->name);
+	const char *certificate = pair_path(a, DEFAULT_PAIR, "fullchain.pem"), *key = pair_path(a, DEFAULT_PAIR, "privkey.pem");
+	const struct template_value values[] = {
+		{ "NAME", &name, 1 }, { "LISTEN", listen, webserver_places(a, tls ? w->listen_tls : w->listen, listen) }, { "PLAIN", flag, !tls }, { "TLS", flag, tls },
+		{ "CERTIFICATE", &certificate, tls }, { "KEY", &key, tls }, { "TEMPLATES", &folder, 1 },
+	};
+	struct webserver_file file = { arena_printf(a->arena, "%s/+default%s.conf", w->sites_dir, tls ? "-tls" : ""), NULL, 0, 0644, WEBSERVER_MARK };
+
+	if (tls && strcmp(w->name, "apache") == 0)
+		have_default_pair(a, certificate);
+	webserver_fill(a, w, &file, "", "default.conf.in", values, sizeof values / sizeof *values);
+	return file;
+}
+
+/* ---- the jobs ---- */
 
 /* A file's name has 255 bytes, a domain 253; a long one is told apart by its number. */
 static const char *site_path(struct action *a, const struct webserver *w)
@@ -265,26 +349,51 @@ static void take_away(struct action *a, const char *server)
 		webserver_change(a, &w, &file, 1);
 }
 
+/* Of two virtual hosts of one name Apache serves the first, and says nothing; nginx warns (webserver.c). */
+static void check_names(struct action *a)
+{
+	struct json_object *aliases = action_value(a, "aliases");
+	size_t n = aliases ? json_object_array_length(aliases) : 0;
+
+	for (size_t i = 0; i <= n; i++) {
+		const char *name = i < n ? json_object_get_string(json_object_array_get_idx(aliases, i)) : action_text(a, "domain");
+		const char *served = served_by_apache(a, name);
+
+		if (served)
+			action_fail("%s already; import that (postern import apache), or take it out there", served);
+	}
+}
+
 static void apply(struct action *a)
 {
 	const struct webserver w = webserver_find(a, action_text(a, "web_server"));
-	struct webserver_file file = { site_path(a, &w), NULL, 0, 0644, WEBSERVER_MARK };
-	const char *certificate, *key;
-	bool certified = has_certificate(a, &certificate, &key) && action_bool(a, "certificate", true);
+	struct webserver_file files[] = { { site_path(a, &w), NULL, 0, 0644, WEBSERVER_MARK }, { 0 }, { 0 } };
+	struct names names, certified, bare;
 	struct buf text;
 
+	if (strcmp(w.name, "apache") == 0)
+		check_names(a);
 	if (strcmp(action_text(a, "runtime"), "proxy") != 0 && !action_bool(a, "suspended", false))
 		have_document_root(a);
 	buf_init(&text, SITE_MAX);
 	buf_str(&text, WEBSERVER_MARK);
-	virtual_host(a, &w, false, certified, &text);
-	if (certified)
-		virtual_host(a, &w, true, certified, &text);
+	all_names(a, &names);
+	divide(a, &names, &certified, &bare);
+	if (certified.count && action_bool(a, "https_redirect", false)) {
+		virtual_host(a, &w, REDIRECT, &certified, &text);
+		virtual_host(a, &w, PLAIN, &bare, &text);
+	} else {
+		virtual_host(a, &w, PLAIN, &names, &text);
+	}
+	virtual_host(a, &w, TLS, &certified, &text);
 	if (mkdir(w.sites_dir, 0755) != 0 && errno != EEXIST)
 		action_fail("the folder %s cannot be made: %s", w.sites_dir, strerror(errno));
-	file.bytes = text.data;
-	file.len = text.len;
-	webserver_change(a, &w, &file, 1);
+	files[0].bytes = text.data;
+	files[0].len = text.len;
+	files[1] = default_host(a, &w, false);
+	if (certified.count)
+		files[2] = default_host(a, &w, true);
+	webserver_change(a, &w, files, certified.count ? 3 : 2);
 	take_away(a, strcmp(w.name, "nginx") == 0 ? "apache" : "nginx"); /* which may have served it before */
 	buf_free(&text);
 }

@@ -20,18 +20,31 @@
 #define SITES_LINE_MAX     (1u << 20)  /* bytes of one directive */
 #define SITES_PATH_MAX     4096u
 
+/* A path below a site that is served from another folder, or by another program. */
+struct part {
+	const char *path, *file;
+	unsigned line;
+	const char *folder;                     /* NULL: it is a proxy */
+	struct part *next;
+};
+
 struct block {
 	const char *file;
 	unsigned line;
 	size_t first_name, name_count;
+	struct part *parts;                     /* the newest first */
 	const char *root, *root_note;           /* of the server itself */
 	const char *location_root, *location_note; /* of its "location /" */
+	const char *nested_root, *nested_note;  /* of another location, where the server itself has none */
 	enum site_kind backend;
 	bool backend_is_root;                   /* named by "location /": has the last word */
 	const char *redirect;
 	bool redirects_all, redirects_root;     /* for all requests; for "location /" */
-	const char *certificate;
+	bool refuses;                           /* answers nothing but an error */
+	const char *certificate, *certificate_file;
+	unsigned certificate_line;
 	bool tls, listens;
+	bool addressed;                         /* listens on addresses of its own, not on all */
 	int ports[SITES_PORTS_MAX];
 	size_t port_count;
 	size_t main_site;                       /* index of the site that the block is about */
@@ -69,12 +82,16 @@ struct parser {
 	size_t file_count, file_room;
 	const char *prefix;                     /* what relative includes begin with */
 	bool on_disk;
+	bool sections;                          /* the text has all files, each below a line with its name */
+	size_t warning_room;
 	size_t loaded, work, includes;
 	const char *within[SITES_DEPTH_MAX];    /* files being read, to see cycles */
 	int within_count, depth;
 	struct name *names;
 	size_t name_count, name_room;
-	const char *default_root, *default_note, *default_certificate; /* of blocks that name none */
+	const char *default_root, *default_note; /* of blocks that name none */
+	const char *default_certificate, *default_certificate_file;
+	unsigned default_certificate_line;
 	bool stopped, no_memory;
 };
 
@@ -98,14 +115,28 @@ const char *sites_judge_name(const char *text, char out[HOSTNAME_MAX]);
 /* `reason` is a literal: it is not copied. */
 void sites_add_name(struct parser *, const struct lexer *, struct block *, const char *text, const char *reason);
 bool sites_is_url(const char *text);
+/* Does the text have this part, in whatever case? */
+bool sites_mentions(const char *text, const char *part);
+/* Does a pattern of a redirect mean every request, or all but what proves to an authority that the name is ours? */
+bool sites_is_everything(const char *pattern);
+/* Keep in mind a path that is served from a folder (NULL: by a proxy), for sites_report_parts(), unless it is for such proofs. */
+void sites_add_part(struct parser *, const struct lexer *, struct block *, const char *path, const char *folder);
+/* Warn of each that is not in the root of the block. */
+void sites_report_parts(struct parser *, const struct block *);
 
 /* The index of path in the sorted files, or where it belongs. */
 size_t sites_file_index(const struct parser *, const char *path, bool *found);
 /* Know a file's text. One that is known already is kept. */
 void sites_add_file(struct parser *, const char *path, const char *text, size_t len);
 void sites_read_file(struct parser *, const struct lexer *from, struct file, int place, struct block *);
-/* Read the files on disk that a path or glob names. False when there is none of that path. */
-bool sites_include(struct parser *, struct lexer *, const char *path, int place, struct block *);
+/* Read all files of a folder and its subfolders, in the order of their names. */
+void sites_include_folder(struct parser *, struct lexer *, const char *path, int place, struct block *);
+/* What relative paths in `path` begin with, with its last slash: the nearest folder at or above it that has one of the files
+ * `main` (ended by NULL), else its own. */
+char *sites_home(struct arena *, const char *path, const char *const *main);
+/* Read the files on disk that a path or glob names. A folder is read whole where `folders` says so. False when there is none
+ * of that path; a glob's folder that cannot be read is warned of, one that is missing where `folders` is false. */
+bool sites_include(struct parser *, struct lexer *, const char *path, bool folders, int place, struct block *);
 /* Read `path` (NULL: standard input) as the main text. False with *why, a sentence naming it. */
 bool sites_load(struct arena *, const char *path, const char **text, size_t *len, const char **why);
 #endif
