@@ -1,9 +1,13 @@
-// Prism between a client and an upstream, and how the spellings of an address are read by the description.
+// Prism between a client and an upstream, its judgement of what was recorded, and how the spellings of an address are read by the
+// description.
+import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
+
+import { createInstance, getHttpOperationsFromSpec } from '@stoplight/prism-http';
 
 import { root } from '../api/harness.mjs';
 
@@ -40,6 +44,34 @@ export async function startPrism(file, upstream, options = []) {
 			child.kill();
 			await ended;
 		},
+	};
+}
+
+// Prism as a validating proxy in this process: its upstream gives the answer that was recorded, so that no connection is made. Answers
+// a function of { method, target, headers, body } and { status, headers, text }, which answers the violations.
+export async function judge(file) {
+	const operations = await getHttpOperationsFromSpec(file);
+	const quiet = { info() {}, warn() {}, error() {}, debug() {}, success() {}, child: () => quiet };
+	const recorded = new WeakMap();
+	const prism = createInstance({ isProxy: true, checkSecurity: true, validateRequest: true, validateResponse: true, errors: false,
+		mock: {}, upstream: new URL('http://recorded.invalid') }, {
+		logger: quiet,
+		forward: ({ data }) => () => async () => ({ _tag: 'Right', right: recorded.get(data) }),
+	});
+	return async (request, answer) => {
+		const { pathname, searchParams } = new URL(request.target, 'http://recorded.invalid');
+		const query = {};
+		for (const name of searchParams.keys()) {
+			const values = searchParams.getAll(name);
+			query[name] = values.length === 1 ? values[0] : values;
+		}
+		const input = { method: request.method.toLowerCase(), url: { path: pathname, query }, headers: request.headers, body: request.body };
+		const json = answer.status !== 204 && /^application\/([^;]*\+)?json\b/.test(answer.headers['content-type'] ?? '');
+		recorded.set(input, { statusCode: answer.status, headers: answer.headers, body: json ? JSON.parse(answer.text) : answer.text });
+		const said = await prism.request(input, operations)();
+		assert.equal(said._tag, 'Right', said.left?.message);
+		return Object.entries(said.right.validations).flatMap(([where, all]) =>
+			all.map((v) => ({ location: [where === 'input' ? 'request' : 'response', ...(v.path ?? [])], message: v.message })));
 	};
 }
 
