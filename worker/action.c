@@ -25,6 +25,19 @@ const struct kind *kind_find(const char *name)
 	return NULL;
 }
 
+/* A text that is too long is cut between characters. */
+__attribute__((format(printf, 2, 0)))
+static void write_text(char text[TEXT_MAX], const char *fmt, va_list args)
+{
+	size_t len = TEXT_MAX - 1;
+
+	if (vsnprintf(text, TEXT_MAX, fmt, args) < TEXT_MAX)
+		return;
+	while (len && ((unsigned char)text[len - 1] & 0xc0) == 0x80)
+		len--;
+	text[len - (len && (unsigned char)text[len - 1] >= 0xc0)] = '\0';
+}
+
 /* One JSON line: a member with a text, and perhaps a percentage. A line is one write, so that a kill leaves whole lines. */
 __attribute__((format(printf, 3, 0)))
 static void say(const char *member, int percent, const char *fmt, va_list args)
@@ -32,7 +45,7 @@ static void say(const char *member, int percent, const char *fmt, va_list args)
 	char text[TEXT_MAX];
 	struct buf line;
 
-	vsnprintf(text, sizeof text, fmt, args);
+	write_text(text, fmt, args);
 	buf_init(&line, 8 * TEXT_MAX);
 	buf_char(&line, '{');
 	if (percent >= 0)
@@ -72,7 +85,7 @@ static void end_step(const char *fmt, va_list args)
 {
 	jmp_buf *back = step_now.back;
 
-	vsnprintf(step_now.why, sizeof step_now.why, fmt, args);
+	write_text(step_now.why, fmt, args);
 	step_now.back = NULL;
 	longjmp(*back, 1);
 }
@@ -121,7 +134,7 @@ void action_blocked(const char *fmt, ...)
 	va_list args;
 
 	va_start(args, fmt);
-	say("error", -1, fmt, args);
+	say("blocked", -1, fmt, args);
 	va_end(args);
 	exit(EXIT_BLOCKED);
 }

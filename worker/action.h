@@ -49,7 +49,8 @@ void action_waits(bool);
 /* End it: for good, with a reason that says what to do; or for now, to be tried again later. */
 _Noreturn void action_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 _Noreturn void action_retry(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-/* Or because something else on the machine is in the way: the job is tried, without end, until that is mended. */
+/* Or because something else on the machine is in the way: the job is tried, without end, until that is mended.
+ * What it is may be somebody else's: only staff reads the text. */
 _Noreturn void action_blocked(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Run one step of several: what would end the action with action_fail, and with `last` what would with action_retry, ends the step
  * alone: false with the reason. Steps do not nest. */

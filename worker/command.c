@@ -344,6 +344,8 @@ const char *command_complaint(struct action *a, const struct command *c)
 		action_log("%s", c->errors);
 	if (len > COMPLAINT_MAX)
 		text += len - COMPLAINT_MAX;
+	while (text && ((unsigned char)*text & 0xc0) == 0x80) /* a character that is cut */
+		text++;
 	len = text ? strlen(text) : 0;
 	while (len && strchr(" \n\t", text[len - 1]))
 		text[--len] = '\0';

@@ -323,6 +323,8 @@ static void hear(struct task *t, char *line, size_t len)
 		copy_text(t->error, sizeof t->error, json_object_get_string(value));
 		keep_log(t, t->error);
 	}
+	if (json_object_object_get_ex(said, "blocked", &value) && json_object_is_type(value, json_type_string))
+		copy_text(t->blocked, sizeof t->blocked, json_object_get_string(value)); /* not for the log, which tenants read */
 	if (json_object_object_get_ex(said, "result", &value) && json_object_is_type(value, json_type_object)) {
 		json_object_put(t->result);
 		t->result = json_object_get(value);
@@ -454,7 +456,9 @@ bool task_good(const struct task *t, const char **why, bool *again, bool *blocke
 	} else {
 		*blocked = WEXITSTATUS(t->status) == EXIT_BLOCKED;
 		*again = *blocked || WEXITSTATUS(t->status) == EXIT_RETRY;
-		if (!*t->error) {
+		if (*blocked && *t->blocked) {
+			*why = t->blocked;
+		} else if (!*t->error) {
 			snprintf(text, sizeof text, "the action ended with exit code %d and gave no reason; see the log", WEXITSTATUS(t->status));
 			*why = text;
 		}

@@ -37,6 +37,7 @@ struct task {
 	int progress;           /* -1: nothing said */
 	char message[512];
 	char error[2048];
+	char blocked[2048];     /* what else on the machine is in its way */
 	struct buf log;         /* its end */
 	struct buf line, err_line;
 	struct json_object *result;

@@ -155,6 +155,11 @@ CREATE FUNCTION gate.sees_job(p_resource text, p_kind text) RETURNS boolean
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
 	SELECT CASE WHEN p_resource IN ('plugins', 'plugin') AND p_kind LIKE '%.event' THEN gate.sees_all() ELSE coalesce(gate.sees(p_resource), false) END
 $$;
+-- Why a job's last attempt did not succeed; staff reads what is in its way, too.
+CREATE FUNCTION gate.job_error(j postern.jobs) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+	SELECT CASE WHEN j.error IS NOT NULL AND gate.sees('staff') THEN coalesce(j.blocked, j.error) ELSE j.error END
+$$;
 
 RESET ROLE;
 ALTER FUNCTION gate.take_over(regclass, text, text) OWNER TO postern_operator;
@@ -162,4 +167,4 @@ GRANT EXECUTE ON FUNCTION gate.is_staff(postern.caller), gate.held_by(text[]), g
 	gate.check_held(postern.caller, text[], text, jsonb),
 	gate.take_over(regclass, text, text), gate.hold(), gate.hold_token(),
 	gate.check_asked(postern.caller, postern.jobs, text), gate.check_waiting(postern.caller, text, text),
-	gate.sees_job(text, text), gate.job_held_by(postern.jobs) TO postern_gate, postern_tenant, postern_operator;
+	gate.sees_job(text, text), gate.job_held_by(postern.jobs), gate.job_error(postern.jobs) TO postern_gate, postern_tenant, postern_operator;

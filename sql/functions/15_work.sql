@@ -13,12 +13,19 @@ GRANT USAGE ON SCHEMA gate TO postern_worker;
 GRANT SELECT ON postern.endpoints TO postern_operator;
 SET LOCAL ROLE postern_owner;
 
+-- What tenants read, on the job and on its object, where something else on the machine is in a job's way: what that is may be another
+-- tenant's or the operator's, and is kept in the job's `blocked`, for staff.
+CREATE FUNCTION work.blocked_text() RETURNS text
+LANGUAGE sql IMMUTABLE AS $$
+	SELECT 'something else on this server is in the way, which an administrator has to mend; this goes on by itself then'
+$$;
+
 -- A job as answers show it.
 CREATE FUNCTION work.shown(p_job uuid) RETURNS json
 LANGUAGE plpgsql STABLE SET timezone = 'UTC' AS $$
 BEGIN
 	RETURN (SELECT row_to_json(x) FROM (SELECT v.id, v.kind, v.status, v.progress, v.message, v.attempts, gate.word_of(v.resource) AS resource, gate.id_json(v.object_id) AS object_id, nullif(v.account_id, 0) AS account_id,
-		v.error, v.result, v.log, v.cancel, v.source, gate.job_held_by(v) AS held_by, v.token_id, v.request_id, v.run_at, v.created_at, v.started_at, v.finished_at, v.updated_at
+		gate.job_error(v) AS error, v.result, v.log, v.cancel, v.source, gate.job_held_by(v) AS held_by, v.token_id, v.request_id, v.run_at, v.created_at, v.started_at, v.finished_at, v.updated_at
 		FROM postern.jobs v WHERE v.id = p_job) x);
 END $$;
 
@@ -248,12 +255,13 @@ BEGIN
 END $$;
 
 -- An attempt has ended. With `p_again_s` it is tried again then, unless it was cancelled; `p_blocked`: as something else was in its way,
--- so that this attempt does not count. False: the job is not this worker's.
+-- so that this attempt does not count, and `p_error` is for staff. False: the job is not this worker's.
 CREATE FUNCTION work.finish(p_worker text, p_job text, p_good boolean, p_error text, p_result text, p_log text, p_again_s int,
 	p_blocked boolean DEFAULT false) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
 	j postern.jobs;
+	v_error text := CASE WHEN p_blocked THEN work.blocked_text() ELSE p_error END;
 BEGIN
 	SELECT * INTO j FROM postern.jobs x WHERE x.id = p_job::uuid AND x.status = 'running' AND x.leased_by = p_worker FOR UPDATE;
 	IF NOT FOUND THEN
@@ -262,11 +270,11 @@ BEGIN
 		PERFORM work.close(j, 'succeeded', NULL, p_result::jsonb, p_log);
 		PERFORM work.unblock(j.blocked);
 	ELSIF j.cancel THEN
-		PERFORM work.close(j, 'cancelled', p_error, NULL, p_log);
+		PERFORM work.close(j, 'cancelled', v_error, NULL, p_log);
 	ELSIF p_again_s IS NULL THEN
-		PERFORM work.close(j, 'failed', p_error, p_result::jsonb, p_log);
+		PERFORM work.close(j, 'failed', v_error, p_result::jsonb, p_log);
 	ELSE
-		UPDATE postern.jobs x SET status = 'queued', run_at = postern.clock() + make_interval(secs => p_again_s), error = p_error,
+		UPDATE postern.jobs x SET status = 'queued', run_at = postern.clock() + make_interval(secs => p_again_s), error = v_error,
 			log = p_log, leased_by = NULL, leased_until = NULL, blocked = CASE WHEN p_blocked THEN p_error END,
 			attempts = x.attempts - p_blocked::int, version = x.version + 1, updated_at = postern.clock()
 		WHERE x.id = j.id RETURNING * INTO j;

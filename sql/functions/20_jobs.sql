@@ -6,7 +6,7 @@ SET LOCAL ROLE postern_owner;
 -- What it said and found is for those who may read what it works on.
 CREATE VIEW jobs.item AS
 SELECT j.id, j.kind, j.status, j.progress, CASE WHEN gate.sees_job(j.resource, j.kind) THEN j.message END AS message, j.attempts, gate.word_of(j.resource) AS resource,
-       j.object_id, nullif(j.account_id, 0) AS account_id, CASE WHEN gate.sees_job(j.resource, j.kind) THEN j.error END AS error,
+       j.object_id, nullif(j.account_id, 0) AS account_id, CASE WHEN gate.sees_job(j.resource, j.kind) THEN gate.job_error(j) END AS error,
        CASE WHEN gate.sees_job(j.resource, j.kind) THEN j.result END AS result, CASE WHEN gate.sees_job(j.resource, j.kind) THEN j.log END AS log,
        j.cancel, j.source, gate.job_held_by(j) AS held_by, j.token_id, j.request_id, j.run_at, j.created_at, j.started_at, j.finished_at, j.updated_at,
        j.version, j.account_id AS tenant, j.resource AS endpoint

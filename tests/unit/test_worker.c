@@ -237,6 +237,18 @@ static void one_that_was_killed_is_no_success(void **state)
 	assert_non_null(strstr(command_complaint(&action, &c), "signal 9"));
 }
 
+static void a_long_complaint_begins_with_a_whole_character(void **state)
+{
+	struct command c = { .argv = { "/bin/sh", "-c", "printf 'é%.0s' $(seq 3000) >&2; echo x >&2; exit 1" } };
+	const char *said;
+
+	(void)state;
+	assert_false(command_run(&action, &c));
+	said = command_complaint(&action, &c);
+	assert_int_equal(strncmp(said, "é", strlen("é")), 0);
+	assert_string_equal(said + strlen(said) - strlen("éx"), "éx");
+}
+
 static void every_member_of_a_pipeline_counts(void **state)
 {
 	struct command good[] = { { .argv = { "echo", "abc" } }, { .argv = { "tr", "a-c", "x-z" } } };
@@ -392,6 +404,8 @@ static void exit_codes_tell_for_now_from_for_good(void **state)
 	static const struct { const char *script, *why; bool again, blocked; } cases[] = {
 		{ "echo '{\"error\":\"busy\"}'; exit 75", "busy", true, false }, { "echo '{\"error\":\"no\"}'; exit 1", "no", false, false },
 		{ "echo '{\"error\":\"not this\"}'; exit 69", "not this", true, true },
+		{ "echo '{\"error\":\"busy\"}'; echo '{\"blocked\":\"/etc/x:3\"}'; exit 69", "/etc/x:3", true, true },
+		{ "echo '{\"blocked\":\"/etc/x:3\"}'; exit 1", "the action ended with exit code 1 and gave no reason; see the log", false, false },
 		{ "exit 9", "the action ended with exit code 9 and gave no reason; see the log", false, false },
 		{ "kill -9 $$", "it was ended by signal 9 (Killed)", true, false }
 	};
@@ -408,6 +422,7 @@ static void exit_codes_tell_for_now_from_for_good(void **state)
 		assert_string_equal(why, cases[i].why);
 		assert_int_equal(again, cases[i].again);
 		assert_int_equal(blocked, cases[i].blocked);
+		assert_null(t.log.len ? strstr(t.log.data, "/etc/x") : NULL);
 		task_free(&t, &config);
 	}
 }
@@ -554,6 +569,7 @@ int main(void)
 		cmocka_unit_test(a_command_has_a_clean_environment_and_no_file_of_ours),
 		cmocka_unit_test(a_program_that_is_not_there_says_so),
 		cmocka_unit_test(one_that_was_killed_is_no_success),
+		cmocka_unit_test(a_long_complaint_begins_with_a_whole_character),
 		cmocka_unit_test(every_member_of_a_pipeline_counts),
 		cmocka_unit_test(output_has_a_ceiling_and_lines_are_heard_one_by_one),
 		cmocka_unit_test(large_input_and_output_do_not_wait_for_each_other),
