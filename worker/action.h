@@ -105,6 +105,8 @@ bool file_write(int root, const char *path, const void *bytes, size_t len, mode_
 char *file_read(struct action *, int root, const char *path, size_t max, size_t *len);
 /* Remove a file or a folder with all in it, without following links. True when there is none any more. */
 bool file_remove(int root, const char *path);
+/* The folder of an absolute path, open, and the file's name there. -1: errno. */
+int file_folder_of(const char *path, const char **name);
 /* Wait for and hold the only lock on this path's file, made where there is none, until the action ends. -1: errno. */
 int file_lock(const char *path);
 #endif

@@ -191,6 +191,20 @@ bool file_remove(int root, const char *path)
 	return gone;
 }
 
+int file_folder_of(const char *path, const char **name)
+{
+	const char *slash = strrchr(path, '/');
+	char folder[PATH_BYTES];
+	int len = snprintf(folder, sizeof folder, "%.*s", (int)(slash - path), path);
+
+	*name = slash + 1;
+	if ((size_t)len >= sizeof folder) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	return open(len ? folder : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
 int file_lock(const char *path)
 {
 	int fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);

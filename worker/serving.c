@@ -11,8 +11,9 @@
 #include <unistd.h>
 
 #include "buf.h"
+#include "timestamp.h"
 
-enum { PORTS_MAX = 32, SOCKETS_MAX = 256, WORKERS_MAX = 4096, LISTENING = 10, BODY_MAX = 4096, ANSWER_MS = 2000 };
+enum { PORTS_MAX = 32, SOCKETS_MAX = 256, WORKERS_MAX = 4096, LISTENING = 10, BODY_MAX = 4096, ANSWER_US = 2000000 };
 
 /* ---- who accepts connections ---- */
 
@@ -161,9 +162,11 @@ static size_t take(char *data, size_t size, size_t n, void *buf)
 	return buf_failed(buf) ? 0 : size * n;
 }
 
-static const char *ask(struct action *a, const char *address, const char *name)
+/* NULL, or what came instead until then. */
+static const char *ask(struct action *a, const char *address, const struct serving *s, long long end_us)
 {
-	const char *url = arena_printf(a->arena, "http://%s/%s", address, name), *host = arena_printf(a->arena, "Host: %s", name);
+	const char *url = arena_printf(a->arena, "http://%s/%s", address, s->name), *host = arena_printf(a->arena, "Host: %s", s->name);
+	long long left_ms = (end_us - timestamp_now()) / 1000;
 	struct curl_slist *headers = curl_slist_append(NULL, host);
 	char error[CURL_ERROR_SIZE] = "";
 	const char *why = NULL;
@@ -178,7 +181,7 @@ static const char *ask(struct action *a, const char *address, const char *name)
 		curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http");
 		curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
 		curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-		curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)ANSWER_MS);
+		curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, left_ms > 0 ? (long)left_ms : 1L);
 		curl_easy_setopt(curl, CURLOPT_USERAGENT, "posternd/" POSTERN_VERSION);
 		curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
 		curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, error);
@@ -189,7 +192,7 @@ static const char *ask(struct action *a, const char *address, const char *name)
 	}
 	if (!status)
 		why = arena_printf(a->arena, "%s does not answer: %s", address, *error ? error : curl_easy_strerror(code));
-	else if (!body.data || strncmp(body.data, name, strlen(name)) != 0)
+	else if (!body.data || strncmp(body.data, s->answer, strlen(s->answer)) != 0)
 		why = arena_printf(a->arena, "%s answers by another configuration (status %ld)", address, status);
 	buf_free(&body);
 	curl_slist_free_all(headers);
@@ -198,16 +201,17 @@ static const char *ask(struct action *a, const char *address, const char *name)
 }
 
 /* "*:80" and "[::]:80" stand for every address of the machine, of which another virtual host may have some to itself: it answers at one,
- * the loopback address first. NULL, or what that one said. */
-static const char *ask_any(struct action *a, int family, const char *port, const char *name)
+ * the loopback address first, then the others, which have as long for all of them. NULL, or what the first one said. */
+static const char *ask_any(struct action *a, int family, const char *port, const struct serving *s)
 {
 	const char *loopback = family == AF_INET ? "127.0.0.1" : "[::1]";
-	const char *why = ask(a, arena_printf(a->arena, "%s%s", loopback, port), name), *other = why;
+	const char *why = ask(a, arena_printf(a->arena, "%s%s", loopback, port), s, timestamp_now() + ANSWER_US), *other = why;
+	long long end_us = timestamp_now() + ANSWER_US;
 	struct ifaddrs *all = NULL;
 
 	if (!why || getifaddrs(&all) != 0)
 		return why;
-	for (struct ifaddrs *i = all; i && other; i = i->ifa_next) {
+	for (struct ifaddrs *i = all; i && other && timestamp_now() < end_us; i = i->ifa_next) {
 		char text[INET6_ADDRSTRLEN];
 		const struct sockaddr_in *four = (const struct sockaddr_in *)(const void *)i->ifa_addr;
 		const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)(const void *)i->ifa_addr;
@@ -215,13 +219,13 @@ static const char *ask_any(struct action *a, int family, const char *port, const
 		if (!i->ifa_addr || i->ifa_addr->sa_family != family || (family == AF_INET6 && IN6_IS_ADDR_LINKLOCAL(&six->sin6_addr)) ||
 		    !inet_ntop(family, family == AF_INET ? (const void *)&four->sin_addr : (const void *)&six->sin6_addr, text, sizeof text))
 			continue;
-		other = ask(a, arena_printf(a->arena, family == AF_INET ? "%s%s" : "[%s]%s", text, port), name);
+		other = ask(a, arena_printf(a->arena, family == AF_INET ? "%s%s" : "[%s]%s", text, port), s, end_us);
 	}
 	freeifaddrs(all);
 	return other ? why : NULL;
 }
 
-const char *serving_objection(struct action *a, const char *listen, const char *name)
+const char *serving_objection(struct action *a, const char *listen, const struct serving *s)
 {
 	static const struct { const char *any; int family; } anywhere[] = { { "*", AF_INET }, { "0.0.0.0", AF_INET }, { "[::]", AF_INET6 } };
 
@@ -233,7 +237,7 @@ const char *serving_objection(struct action *a, const char *listen, const char *
 
 		while (i < 3 && !(port && strncmp(place, anywhere[i].any, strlen(anywhere[i].any)) == 0 && place + strlen(anywhere[i].any) == port))
 			i++;
-		why = i < 3 ? ask_any(a, anywhere[i].family, port, name) : ask(a, place, name);
+		why = i < 3 ? ask_any(a, anywhere[i].family, port, s) : ask(a, place, s, timestamp_now() + ANSWER_US);
 		if (why)
 			return why;
 	}

@@ -10,7 +10,12 @@
 const pid_t *serving_workers(struct action *, const char *listen);
 /* Do any of them still accept connections there? */
 bool serving_still(const pid_t *workers, const char *listen);
-/* Is a request for /<name> of the host <name> answered with that name at each of the addresses? NULL: yes. Else what came instead. Of
- * "*" and "[::]", which stand for all of the machine's, at one of them. */
-const char *serving_objection(struct action *, const char *listen, const char *name);
+/* A virtual host that is asked by a name, for /<name>, and answers with something else that only its own configuration holds: who gives
+ * back what was asked cannot pass for it. */
+struct serving {
+	const char *name, *answer;
+};
+/* Is it answered so at each of the addresses? NULL: yes. Else what came instead. Of "*" and "[::]", which stand for all of the
+ * machine's, at one of them. */
+const char *serving_objection(struct action *, const char *listen, const struct serving *);
 #endif

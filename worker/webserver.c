@@ -17,8 +17,8 @@
 #include "trail.h"
 
 enum {
-	FILE_MAX = 1 << 20, NOTES_MAX = 64 << 10, NAME_MAX_BYTES = 32, SECRET_BYTES = 16,
-	ANSWER_S = 15,     /* after a reload the new configuration answers within these; */
+	FILE_MAX = 1 << 20, NOTES_MAX = 64 << 10, SECRET_BYTES = 16, SECRET_TEXT = 64,
+	ANSWER_S = 15,     /* after a reload the new configuration is waited for so long; */
 	ASK_S = 2,         /* where it does not within these, the server is asked whether it reads it at all; */
 	LINGER_S = 5,      /* workers of before that still hold their sockets after these */
 	PROOFS = 50,       /* are believed to accept no more when so many requests in a row were answered by the new ones */
@@ -49,20 +49,10 @@ size_t webserver_places(struct action *a, const char *listen, const char *places
 
 /* ---- files ---- */
 
-/* The folder of a file, open, and its name there. -1: errno. */
-static int folder_of(struct action *a, const char *path, const char **name)
-{
-	const char *slash = strrchr(path, '/');
-	char *folder = arena_strndup(a->arena, path, (size_t)(slash - path));
-
-	*name = slash + 1;
-	return folder ? open(*folder ? folder : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-}
-
-static void sync_folder_of(struct action *a, const char *path)
+static void sync_folder_of(const char *path)
 {
 	const char *name;
-	int folder = folder_of(a, path, &name);
+	int folder = file_folder_of(path, &name);
 
 	if (folder >= 0) {
 		fsync(folder);
@@ -74,7 +64,7 @@ static void sync_folder_of(struct action *a, const char *path)
 static const char *present(struct action *a, const char *path, size_t *len)
 {
 	const char *name, *text;
-	int folder = folder_of(a, path, &name);
+	int folder = file_folder_of(path, &name);
 
 	if (folder < 0)
 		action_fail("the folder of %s cannot be opened: %s", path, strerror(errno));
@@ -86,10 +76,10 @@ static const char *present(struct action *a, const char *path, size_t *len)
 	return text;
 }
 
-static bool put(struct action *a, const struct webserver_file *f)
+static bool put(const struct webserver_file *f)
 {
 	const char *name;
-	int folder = folder_of(a, f->path, &name);
+	int folder = file_folder_of(f->path, &name);
 	bool done = folder >= 0 && (f->bytes ? file_write(folder, name, f->bytes, f->len, f->mode, (uid_t)-1, (gid_t)-1)
 	                                     : (unlinkat(folder, name, 0) == 0 || errno == ENOENT) && fsync(folder) == 0);
 	int why = errno;
@@ -104,7 +94,8 @@ static bool put(struct action *a, const struct webserver_file *f)
 
 /*
  * It is noted in a file: a line for each of its files, "+" where there was one before, which is then kept beside it, and "-"
- * where there was none. While the note exists the change is not known to be good, and is taken back by whoever comes next.
+ * where there was none. While the note exists the change is not known to be good, and is taken back by whoever comes next. What takes
+ * something away is no part of it.
  */
 static const char *note_path(struct action *a, const struct webserver *w, const char *what)
 {
@@ -128,7 +119,7 @@ static void take_back(struct action *a, const struct webserver *w, const char *n
 			if (errno != ENOENT) /* done by one that was killed on its way here */
 				action_retry("%s cannot be put back as it was: %s", path, strerror(errno));
 		if (*line)
-			sync_folder_of(a, path);
+			sync_folder_of(path);
 	}
 	if (unlink(note) != 0)
 		action_retry("%s cannot be removed: %s", note, strerror(errno));
@@ -160,17 +151,19 @@ static const char *keep(struct action *a, const struct webserver *w, const struc
 		const char *kept = kept_path(a, files[i].path);
 		bool there;
 
+		if (files[i].stays)
+			continue;
 		if (unlink(kept) != 0 && errno != ENOENT)
 			action_retry("%s cannot be removed: %s", kept, strerror(errno));
 		there = link(files[i].path, kept) == 0;
 		if (!there && errno != ENOENT)
 			action_retry("%s cannot be kept: %s", files[i].path, strerror(errno));
-		sync_folder_of(a, files[i].path);
+		sync_folder_of(files[i].path);
 		buf_printf(&notes, "%c%s\n", there ? '+' : '-', files[i].path);
 	}
 	text = buf_failed(&notes) ? NULL : arena_strdup(a->arena, notes.data);
 	buf_free(&notes);
-	folder = folder_of(a, note, &name);
+	folder = file_folder_of(note, &name);
 	if (!text || folder < 0 || !file_write(folder, name, text, strlen(text), 0600, (uid_t)-1, (gid_t)-1))
 		action_retry("%s cannot be written: %s", note, strerror(errno));
 	close(folder);
@@ -196,13 +189,43 @@ static const char *conflict(struct action *a, const char *said, const struct web
 	return NULL;
 }
 
+/* What a server says, without its warnings: they are about everybody's files. */
+static char *without_warnings(struct action *a, const char *said)
+{
+	static const char *const words[] = { "[warn]", "[notice]", "Warning: " };
+	char *kept = arena_alloc(a->arena, strlen(said) + 1), *to = kept;
+	size_t len;
+
+	for (const char *line = said; kept && *line; line += len) {
+		const char *end = strchr(line, '\n');
+		bool warns = false;
+
+		len = end ? (size_t)(end - line) + 1 : strlen(line);
+		for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+			const char *found = strstr(line, words[i]);
+
+			warns |= found && found < line + len;
+		}
+		if (warns)
+			continue;
+		memcpy(to, line, len);
+		to += len;
+	}
+	if (kept)
+		*to = '\0';
+	return kept;
+}
+
 static bool run(struct action *a, const char *line, const char **complaint, const struct webserver_file *files, size_t count)
 {
 	struct command c = { 0 };
 
 	command_split(a, line, &c);
-	*complaint = command_run(a, &c) ? conflict(a, c.errors, files, count) : command_complaint(a, &c);
-	return !*complaint;
+	if (command_run(a, &c))
+		return !(*complaint = conflict(a, c.errors, files, count));
+	c.errors = without_warnings(a, c.errors);
+	*complaint = command_complaint(a, &c);
+	return false;
 }
 
 static bool differs(struct action *a, const struct webserver_file *f)
@@ -233,42 +256,52 @@ void webserver_fill(struct action *a, const struct webserver *w, struct webserve
 /* ---- what is served ---- */
 
 /*
- * Among the sites stands a virtual host of a name that nobody can guess and that changes with every change: who is answered by it is
- * answered by what is in place.
+ * Among the sites stands a virtual host of a name that nobody can guess, with an answer that nobody can, both of which change with every
+ * change: who is answered by it is answered by what is in place. It says which change it came with.
  */
+struct generation {
+	long long number;      /* of the change (below); 0: there is none */
+	struct serving serving;
+};
+
 static const char *generation_path(struct action *a, const struct webserver *w)
 {
 	return arena_printf(a->arena, "%s/postern-generation.conf", w->sites_dir);
 }
 
-static struct webserver_file generation_new(struct action *a, const struct webserver *w)
+static const char *secret_new(struct action *a)
 {
-	const char *listen[WEBSERVER_LISTEN_MAX], *name;
-	size_t places = webserver_places(a, w->listen, listen);
 	unsigned char secret[SECRET_BYTES];
 	char hex[2 * SECRET_BYTES + 1];
-	struct webserver_file file = { generation_path(a, w), NULL, 0, 0600, WEBSERVER_MARK };
 
 	if (getrandom(secret, sizeof secret, 0) != sizeof secret)
 		action_retry("no random bytes: %s", strerror(errno));
 	trail_hex(secret, sizeof secret, hex);
-	name = arena_printf(a->arena, "%s.postern.invalid", hex);
+	return arena_strdup(a->arena, hex);
+}
 
-	const struct template_value values[] = { { "NAME", &name, 1 }, { "LISTEN", listen, places } };
+static struct webserver_file generation_new(struct action *a, const struct webserver *w, long long number)
+{
+	const char *listen[WEBSERVER_LISTEN_MAX], *name = arena_printf(a->arena, "%s.postern.invalid", secret_new(a)), *answer = secret_new(a);
+	struct webserver_file file = { generation_path(a, w), NULL, 0, 0600, WEBSERVER_MARK, false };
+	const struct template_value values[] = { { "NAME", &name, 1 }, { "ANSWER", &answer, 1 }, { "LISTEN", listen, webserver_places(a, w->listen, listen) } };
 
-	webserver_fill(a, w, &file, arena_printf(a->arena, "# %s\n", name), "generation.conf.in", values, sizeof values / sizeof *values);
+	webserver_fill(a, w, &file, arena_printf(a->arena, "# %lld\n# %s\n# %s\n", number, name, answer), "generation.conf.in", values,
+	               sizeof values / sizeof *values);
 	return file;
 }
 
-/* The name that answers where what is in place is served. */
-static const char *generation_name(struct action *a, const struct webserver *w)
+static struct generation generation_read(struct action *a, const struct webserver *w)
 {
 	size_t len;
-	const char *text = present(a, generation_path(a, w), &len), *at = text ? text + strlen(WEBSERVER_MARK) + 2 : NULL;
+	const char *text = present(a, generation_path(a, w), &len);
+	char *name = arena_alloc(a->arena, SECRET_TEXT), *answer = arena_alloc(a->arena, SECRET_TEXT);
+	struct generation g = { 0, { name, answer } };
 
-	if (!at || len < strlen(WEBSERVER_MARK) + 2)
-		action_retry("%s is gone or cannot be read; change the website once more", generation_path(a, w));
-	return arena_strndup(a->arena, at, strcspn(at, "\n"));
+	if (!text || len <= strlen(WEBSERVER_MARK) ||
+	    sscanf(text + strlen(WEBSERVER_MARK), "# %lld\n# %63[0-9a-z.]\n# %63[0-9a-f]\n", &g.number, name, answer) != 3)
+		g.number = 0;
+	return g;
 }
 
 static void pause_ms(long ms)
@@ -277,35 +310,51 @@ static void pause_ms(long ms)
 		;
 }
 
-/* Until each address answers by what the server was told of. NULL, or what answers instead; *missing: as the folder of sites is no part
- * of its configuration. */
-static const char *await_answers(struct action *a, const struct webserver *w, const char *name, const char **missing)
+/* What came of telling the server. */
+enum heard {
+	TOLD,    /* every request is answered by what it was told of */
+	UNHEARD, /* it was told, and does not answer by that yet; it may at any moment */
+	REFUSED, /* its command says that it was not told */
+	UNREAD   /* the folder of sites is no part of its configuration */
+};
+
+/* Until each address answers by what the server was told of. */
+static enum heard await_answers(struct action *a, const struct webserver *w, const struct serving *s, const char **why)
 {
 	long long begun = timestamp_now();
-	const char *why;
+	const char *missing;
 	bool asked = false;
 
-	while ((why = serving_objection(a, w->listen, name)) && timestamp_now() < begun + ANSWER_S * 1000000LL) {
+	while ((*why = serving_objection(a, w->listen, s)) && timestamp_now() < begun + ANSWER_S * 1000000LL) {
 		if (!asked && timestamp_now() > begun + ASK_S * 1000000LL) {
 			asked = true;
-			if ((*missing = served_includes(a, w->name, generation_path(a, w))))
-				return *missing;
+			if ((missing = served_includes(a, w->name, generation_path(a, w)))) {
+				*why = missing;
+				return UNREAD;
+			}
 		}
 		pause_ms(LOOK_MS);
 	}
-	return why ? arena_printf(a->arena, "%s was told to read its configuration again, and %d s later %s; its error log says why", w->name,
-	                          ANSWER_S, why) : NULL;
+	return *why ? UNHEARD : TOLD;
 }
 
 /* Until nobody is answered by the configuration of before: its workers still accept connections for a moment. One that is busy may hold
  * its socket for long without accepting (Apache's prefork). */
-static void await_workers(struct action *a, const struct webserver *w, const pid_t *before, const char *name)
+static enum heard await_workers(struct action *a, const struct webserver *w, const pid_t *before, const struct serving *s, const char **why)
 {
-	long long linger = timestamp_now() + LINGER_S * 1000000LL;
+	long long linger = timestamp_now() + LINGER_S * 1000000LL, end = linger + ANSWER_S * 1000000LL;
 
-	for (int good = 0; serving_still(before, w->listen) && good < PROOFS; pause_ms(LOOK_MS))
-		if (timestamp_now() >= linger)
-			good = serving_objection(a, w->listen, name) ? 0 : good + 1;
+	for (int good = 0; serving_still(before, w->listen) && good < PROOFS; pause_ms(LOOK_MS)) {
+		if (timestamp_now() < linger)
+			continue;
+		*why = serving_objection(a, w->listen, s);
+		good = *why ? 0 : good + 1;
+		if (timestamp_now() >= end) {
+			*why = *why ? *why : "its workers of before still accept connections";
+			return UNHEARD;
+		}
+	}
+	return TOLD;
 }
 
 /* ---- reloads ---- */
@@ -335,7 +384,7 @@ static void count_write(struct action *a, const struct webserver *w, const struc
 {
 	const char *path = note_path(a, w, "count"), *name;
 	const char *text = arena_printf(a->arena, "%lld %lld %lld\n", n->changed, n->told, n->told_at_us);
-	int folder = folder_of(a, path, &name);
+	int folder = file_folder_of(path, &name);
 
 	if (!text || folder < 0 || !file_write(folder, name, text, strlen(text), 0600, (uid_t)-1, (gid_t)-1))
 		action_retry("%s cannot be written: %s", path, strerror(errno));
@@ -360,47 +409,51 @@ static void pause_after(struct action *a, const struct count *n)
 		pause_ms((long)(wait_us / 1000) + 1);
 }
 
-/* Until the server was told of that change, and all requests are answered by it. NULL, or why they are not. */
-static const char *tell(struct action *a, const struct webserver *w, long long mine, const char **missing)
+/* Until the server was told of that change, and all requests are answered by it. Else *why not. */
+static enum heard tell(struct action *a, const struct webserver *w, long long mine, const char **why)
 {
 	int turn = lock_of(a, w, "reload"), held = lock_of(a, w, "lock");
 	struct count n = count_read(a, w);
-	const char *complaint = NULL, *name;
+	struct generation g;
+	enum heard heard = TOLD;
 	const pid_t *before;
-	long long all;
 
 	if (n.told < mine) {
 		close(held); /* others may join in meanwhile */
 		pause_after(a, &n);
 		held = lock_of(a, w, "lock");
 		take_back_unfinished(a, w);
-		all = count_read(a, w).changed;
-		name = generation_name(a, w);
+		g = generation_read(a, w);
+		if (!g.number)
+			action_retry("%s is gone or cannot be read; it is written anew", generation_path(a, w));
 		before = serving_workers(a, w->listen);
 		action_progress(80, "reloading %s", w->name);
 		/* the lock is held until the server has read what is there: its command may return before that */
-		if (run(a, w->reload, &complaint, NULL, 0) && !(complaint = await_answers(a, w, name, missing))) {
+		heard = run(a, w->reload, why, NULL, 0) ? await_answers(a, w, &g.serving, why) : REFUSED;
+		if (heard == TOLD) {
 			close(held);
-			await_workers(a, w, before, name);
+			heard = await_workers(a, w, before, &g.serving, why);
 			held = lock_of(a, w, "lock");
+		}
+		if (heard != REFUSED) {
 			n = count_read(a, w);
-			n.told = all;
+			n.told = heard == TOLD ? g.number : n.told;
 			n.told_at_us = timestamp_now();
 			count_write(a, w, &n);
 		}
 	}
 	close(held);
 	close(turn);
-	return complaint;
+	return heard;
 }
 
-/* What could not be told is as it was before, unless it has changed again since. */
+/* What could not be told is as it was before, unless it has changed again since, or stays. */
 static void undo(struct action *a, const struct webserver *w, const struct webserver_file *files, const struct webserver_file *before, size_t count)
 {
 	int held = lock_of(a, w, "lock");
 
 	for (size_t i = 0; i < count; i++)
-		if (!differs(a, &files[i]) && !put(a, &before[i]))
+		if (!files[i].stays && !differs(a, &files[i]) && !put(&before[i]))
 			action_retry("%s cannot be put back as it was: %s", files[i].path, strerror(errno));
 	close(held);
 }
@@ -410,7 +463,7 @@ static void undo(struct action *a, const struct webserver *w, const struct webse
 static _Noreturn void refuse(struct action *a, const struct webserver *w, const char *complaint)
 {
 	const char *note = note_path(a, w, "refused"), *name;
-	int folder = folder_of(a, note, &name);
+	int folder = file_folder_of(note, &name);
 
 	if (folder < 0 || !file_write(folder, name, complaint, strlen(complaint), 0600, (uid_t)-1, (gid_t)-1))
 		action_log("%s cannot be written: %s", note, strerror(errno));
@@ -454,43 +507,91 @@ void webserver_check(struct action *a, const struct webserver *w)
 	close(held);
 }
 
+static void put_staying(const struct webserver_file *files, const struct webserver_file *bytes, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (files[i].stays && !put(&bytes[i]))
+			action_retry("%s cannot be written: %s", files[i].path, strerror(errno));
+}
+
+/* The server refuses a change, whose other files were taken back. Is it what stays that it refuses? Then that is as it was before,
+ * too. False also where it refuses everything. */
+static bool stays_well(struct action *a, const struct webserver *w, const struct webserver_file *files, const struct webserver_file *before, size_t count)
+{
+	const char *complaint;
+
+	if (run(a, w->test, &complaint, NULL, 0))
+		return true;
+	put_staying(files, before, count);
+	if (!run(a, w->test, &complaint, NULL, 0))
+		put_staying(files, files, count);
+	return false;
+}
+
+/* Put in place and tested: true; else the others' files are as before, and *complaint says why. */
+static bool tested(struct action *a, const struct webserver *w, const struct webserver_file *all, size_t count, const char **complaint)
+{
+	const char *notes = keep(a, w, all, count);
+
+	for (size_t i = 0; i < count; i++)
+		if (!all[i].stays && !put(&all[i])) {
+			int why = errno;
+
+			take_back(a, w, notes);
+			action_retry("%s cannot be written: %s", all[i].path, strerror(why));
+		}
+	action_progress(50, "testing the configuration of %s", w->name);
+	if (!run(a, w->test, complaint, all, count)) {
+		take_back(a, w, notes);
+		return false;
+	}
+	return true;
+}
+
 void webserver_change(struct action *a, const struct webserver *w, const struct webserver_file *files, size_t count)
 {
 	struct webserver_file *all = arena_alloc(a->arena, (count + 1) * sizeof *all), *before = arena_alloc(a->arena, (count + 1) * sizeof *before);
-	const char *notes, *complaint = NULL, *missing = NULL;
+	bool change, leaves = false;
+	const char *why = NULL;
+	struct generation g;
 	struct count n;
-	struct stat st;
-	bool change, marked;
+	enum heard heard;
+	size_t left = 0;
 	int held = lock_of(a, w, "lock");
 
 	take_back_unfinished(a, w);
-	marked = stat(generation_path(a, w), &st) == 0;
-	check_refused(a, w);
 	n = count_read(a, w);
-	change = n.told < n.changed && !marked;
+	g = generation_read(a, w);
+	change = n.told < n.changed && g.number != n.changed; /* something was put in place that nobody could see yet */
 	for (size_t i = 0; i < count; i++) {
-		all[i] = files[i];
-		change |= differs(a, &files[i]) || (files[i].bytes && !marked);
-	}
-	all[count] = generation_new(a, w);
-	for (size_t i = 0; i <= count; i++) {
-		before[i] = all[i];
-		before[i].bytes = present(a, all[i].path, &before[i].len);
-	}
-	if (change) {
-		notes = keep(a, w, all, count + 1);
-		for (size_t i = 0; i <= count; i++)
-			if (!put(a, &all[i])) {
-				int why = errno;
+		bool other = differs(a, &files[i]);
 
-				take_back(a, w, notes);
-				action_retry("%s cannot be written: %s", all[i].path, strerror(why));
+		before[i] = all[i] = files[i];
+		before[i].bytes = present(a, files[i].path, &before[i].len);
+		before[i].stays = all[i].stays = files[i].stays && before[i].bytes; /* else there is nothing to take away */
+		change |= other || (files[i].bytes && !g.number);
+		leaves |= other && all[i].stays;
+	}
+	if (leaves) { /* it can only hold sooner; it is numbered first, so that it is told whatever becomes of this job */
+		n.changed++;
+		count_write(a, w, &n);
+		put_staying(all, all, count);
+	}
+	if (change || n.told < n.changed)
+		check_refused(a, w);
+	if (change) {
+		all[count] = generation_new(a, w, n.changed + 1);
+		if (!tested(a, w, all, count + 1, &why)) {
+			if (leaves && stays_well(a, w, all, before, count)) {
+				for (size_t i = 0; i < count; i++)
+					if (all[i].stays)
+						all[left++] = all[i];
+				close(held);
+				webserver_change(a, w, all, left);
+			} else {
+				check_without(a, w);
 			}
-		action_progress(50, "testing the configuration of %s", w->name);
-		if (!run(a, w->test, &complaint, files, count)) {
-			take_back(a, w, notes);
-			check_without(a, w);
-			action_fail("%s refuses this configuration, which was taken back: %s", w->name, complaint);
+			action_fail("%s refuses this configuration, which was taken back: %s", w->name, why);
 		}
 		n.changed++;
 		count_write(a, w, &n);
@@ -501,112 +602,17 @@ void webserver_change(struct action *a, const struct webserver *w, const struct 
 	}
 	close(held);
 	/* of one that was killed before, too: what is there may not have been told yet */
-	if ((complaint = tell(a, w, n.changed, &missing))) {
-		if (change)
-			undo(a, w, files, before, count);
-		if (missing)
-			refuse(a, w, missing);
-		check_without(a, w);
-		action_retry("%s could not be reloaded, and its files are as before: %s", w->name, complaint);
-	}
-}
-
-/* ---- templates ---- */
-
-/* The values are made of characters that mean nothing to either server, between quotes. */
-static bool is_plain(const char *text)
-{
-	return text[strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+@~ :[]*|")] == '\0';
-}
-
-/* The placeholder at `at`, or NULL where there is none; *end is what follows, *all whether it is @NAME*@. */
-static const struct template_value *placeholder(const char *path, const char *at, const struct template_value *values, size_t count,
-                                                const char **end, bool *all)
-{
-	size_t len = *at == '@' ? strspn(at + 1, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_") : 0;
-	const char *after = at + 1 + len;
-
-	*all = len && *after == '*';
-	after += *all;
-	if (!len || *after != '@')
-		return NULL;
-	*end = after + 1;
-	for (size_t i = 0; i < count; i++)
-		if (strlen(values[i].name) == len && strncmp(values[i].name, at + 1, len) == 0)
-			return &values[i];
-	action_fail("%s: there is no @%.*s@; docs/operations.md lists the names", path, (int)(len < NAME_MAX_BYTES ? len : NAME_MAX_BYTES), at + 1);
-}
-
-/* One line: with the n-th value of what has several. */
-static void fill_line(const char *path, const char *line, const struct template_value *values, size_t count, size_t n,
-                      struct buf *out)
-{
-	const struct template_value *v;
-	const char *end;
-	bool all;
-
-	while (*line) {
-		if (!(v = placeholder(path, line, values, count, &end, &all))) {
-			buf_char(out, *line++);
-			continue;
-		}
-		for (size_t i = all || v->count == 1 ? 0 : n, stop = all ? v->count : i + 1; i < stop; i++) {
-			if (!is_plain(v->values[i]))
-				action_fail("%s: the value of @%s@ holds characters that have no place there", path, v->name);
-			if (all && i)
-				buf_char(out, ' ');
-			buf_str(out, v->values[i]);
-		}
-		line = end;
-	}
-	buf_char(out, '\n');
-}
-
-/* How often a line stands there. */
-static size_t repeats(const char *path, const char *line, const struct template_value *values, size_t count)
-{
-	size_t times = 1;
-	const struct template_value *v;
-	const char *end;
-	bool all;
-
-	for (; *line; line++) {
-		if (!(v = placeholder(path, line, values, count, &end, &all)))
-			continue;
-		if (v->count == 0)
-			return 0;
-		if (!all && v->count > 1 && times > 1 && times != v->count)
-			action_fail("%s: a line has two lists; write @NAME*@ for one of them", path);
-		if (!all && v->count > 1)
-			times = v->count;
-		line = end - 1;
-	}
-	return times;
-}
-
-void template_fill(struct action *a, const char *name, const struct template_value *values, size_t count, struct buf *out)
-{
-	const char *path = arena_printf(a->arena, "%s/%s", a->config.local_templates_dir, name), *base;
-	char *text = NULL, *line;
-	size_t len;
-	int folder;
-
-	for (int i = 0; i < 2 && !text; i++) {
-		if (i)
-			path = arena_printf(a->arena, "%s/%s", a->config.templates_dir, name);
-		folder = folder_of(a, path, &base);
-		errno = folder >= 0 ? 0 : errno;
-		text = folder >= 0 ? file_read(a, folder, base, FILE_MAX, &len) : NULL;
-		if (!text && (i || errno != ENOENT))
-			action_fail("the template %s cannot be read: %s", path, errno ? strerror(errno) : "it is too large");
-		if (folder >= 0)
-			close(folder);
-	}
-	if (len && text[len - 1] == '\n')
-		text[len - 1] = '\0';
-	while ((line = strsep(&text, "\n")))
-		for (size_t n = 0, times = repeats(path, line, values, count); n < times; n++)
-			fill_line(path, line, values, count, n, out);
-	if (buf_failed(out))
-		action_fail("the template %s becomes too long", path);
+	heard = tell(a, w, n.changed, &why);
+	if (heard == TOLD)
+		return;
+	if (heard != UNHEARD && change)
+		undo(a, w, all, before, count);
+	if (heard == UNREAD)
+		refuse(a, w, why);
+	lock_of(a, w, "lock"); /* until the end: nobody changes what is looked at */
+	check_without(a, w);
+	if (heard == UNHEARD)
+		action_retry("%s was told to read its configuration again, and does not answer by it yet: %s; the files stay in place, and it is told "
+		             "again. Its error log may say why", w->name, why);
+	action_retry("%s could not be told to read its configuration again%s: %s", w->name, change && !leaves ? ", and its files are as before" : "", why);
 }

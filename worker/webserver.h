@@ -1,11 +1,12 @@
 /*
  * webserver.h: files that a web server reads, changed together: put in place atomically, tested by the server itself, loaded,
- * served to whoever asks, and all of them taken back where it objects. One change of a server is under way at a time; what one that
+ * served to whoever asks, and all of them taken back where it objects before it has loaded them. One change of a server is under way at a time; what one that
  * was killed left behind is taken back by the next.
  */
 #ifndef POSTERN_WEBSERVER_H
 #define POSTERN_WEBSERVER_H
 #include "action.h"
+#include "template.h"
 
 struct webserver {
 	const char *name;               /* nginx, apache */
@@ -31,26 +32,15 @@ struct webserver_file {
 	size_t len;
 	mode_t mode;
 	const char *mark;      /* what is there is replaced or removed only where it begins with this; NULL: whatever it is */
+	bool stays;            /* it takes something away (a suspension, a removal): it stays in place whatever else is in the way */
 };
 enum { WEBSERVER_FILES_MAX = 8 };
 
 /* All of them, tested, loaded and answering every request from now on, or none. Does nothing where all are as they should be. Ends the
- * action, with the server's own message, where they cannot be: everything is then as it was before. Where the server refuses what was
- * there before, too, or does not read the folder of sites, the action waits for that to be mended. */
+ * action, with the server's own message, where they cannot be: everything is then as it was before, but for what stays. Where the server
+ * refuses what was there before, too, or does not read the folder of sites, the action waits for that to be mended. What the server was
+ * told of is in place for good, as it may be loaded at any moment: where it is not answered by yet the action is tried again. */
 void webserver_change(struct action *, const struct webserver *, const struct webserver_file *, size_t count);
-
-/*
- * A template: text with placeholders @NAME@. A line with one that has no value is left out, one with several values is
- * repeated for each; @NAME*@ stands for all of them, separated by spaces. A flag is one value that is empty.
- */
-struct template_value {
-	const char *name;
-	const char *const *values;
-	size_t count;
-};
-/* <folder>/<name> of the administrator's templates, else of ours, filled in. Ends the action where it cannot be. */
-struct buf;
-void template_fill(struct action *, const char *name, const struct template_value *, size_t count, struct buf *out);
 
 /* The file's bytes: the mark, a comment ("" or whole lines), and a template of this server filled in. They live as long as the action. */
 void webserver_fill(struct action *, const struct webserver *, struct webserver_file *, const char *comment, const char *name,

@@ -223,3 +223,73 @@ for (const server of ['nginx', 'apache']) {
 		assert.deepEqual(await all(server, [domain], 10), [200]);
 	});
 }
+
+const master = (server) => Number(fs.readFileSync(path.join(s.dir, server === 'nginx' ? 'nginx/nginx.pid' : 'apachesites/apache.pid'), 'utf8'));
+const conf = (server, made) => path.join(s.dir, 'sites', server, `${made.domain}.conf`);
+// A server that takes the word and cannot act on it yet: its first process is stopped, those that answer requests go on.
+function stopped(context, server) {
+	const pid = master(server), go = () => process.kill(pid, 'SIGCONT');
+	context.after(go);
+	process.kill(pid, 'SIGSTOP');
+	return go;
+}
+const unheard = /was told to read its configuration again, and does not answer by it yet: .*; the files stay in place, and it is told again/;
+
+for (const server of ['nginx', 'apache']) {
+	test(`${server}: a change that it was told of and does not answer by yet stays in place, is not called active, and heals`, async (context) => {
+		const t = await tenant(), go = stopped(context, server), made = await site(t, { web_server: server }, 0);
+		const stuck = await comes(async () => { const w = await website(made); return w.last_error && w; }, 'the reason');
+		assert.match(stuck.last_error, unheard);
+		assert.equal(stuck.status, 'pending');
+		assert.equal(await get(server, made.domain), 404);
+		assert.match(fs.readFileSync(conf(server, made), 'utf8'), new RegExp(made.domain), 'it may be loaded at any moment, and is not taken back');
+		go();
+		await comes(async () => (await website(made)).status === 'active', 'it heals');
+		assert.deepEqual(await all(server, [made.domain], 10), [200]);
+	});
+
+	test(`${server}: what takes away is in place though somebody else's file is refused, and holds whoever reloads the server`, async (context) => {
+		const t = await tenant(), [one, two] = [await site(t, { web_server: server }), await site(t, { web_server: server })];
+		const broken = path.join(s.dir, 'sites', server, 'somebody.conf');
+		context.after(() => fs.rmSync(broken, { force: true }));
+		fs.writeFileSync(broken, server === 'nginx' ? 'no_such_directive on;\n' : 'NoSuchDirective on\n');
+		await expect(200, 'POST', `/api/websites/${one.id}/suspend`, undefined, { ...t, wait: 0 });
+		await expect(202, 'DELETE', `/api/websites/${two.id}`, undefined, { ...t, wait: 0 });
+		for (const made of [one, two])
+			await comes(async () => (await website(made)).last_error === blocked, 'it waits');
+		assert.equal((await website(one)).status, 'pending');
+		assert.deepEqual(await all(server, [one.domain, two.domain]), [200], 'nothing of it holds yet');
+		assert.equal(fs.existsSync(conf(server, two)), false);
+		await s.endWorker();
+		try {
+			fs.rmSync(broken);
+			process.kill(master(server), server === 'nginx' ? 'SIGHUP' : 'SIGUSR1');
+			await comes(async () => await get(server, one.domain) === 503 && await get(server, two.domain) === 404, 'it holds without posternd');
+		} finally {
+			s.startWorker();
+		}
+		await comes(async () => (await website(one)).status === 'suspended', 'it heals');
+		await comes(async () => (await s.ask(`/api/websites/${two.id}`)).status === 404, 'and goes');
+	});
+}
+
+test('a catch-all that gives back what it is asked does not pass for the new configuration', async (context) => {
+	const t = await tenant(), file = path.join(s.dir, 'sites/nginx/catch-all.conf');
+	const name = (host) => new Promise((resolve, reject) => {
+		http.get({ host: '127.0.0.1', port: new URL(servers.nginx).port, agent: false, headers: { Host: host } }, (r) => {
+			let text = '';
+			r.on('data', (d) => { text += d; }).on('end', () => resolve(text));
+		}).on('error', reject);
+	});
+	context.after(() => fs.rmSync(file, { force: true }));
+	fs.writeFileSync(file, `server {\n\tlisten 127.0.0.1:${new URL(servers.nginx).port};\n\tserver_name *.postern.invalid;\n\tdefault_type text/plain;\n` +
+		'\tlocation / {\n\t\treturn 200 "$host\\n";\n\t}\n}\n');
+	process.kill(master('nginx'), 'SIGHUP');
+	await comes(async () => await name('echo.postern.invalid') === 'echo.postern.invalid\n', 'it answers');
+	const go = stopped(context, 'nginx'), made = await site(t, {}, 0);
+	const stuck = await comes(async () => { const w = await website(made); return w.last_error && w; }, 'the reason');
+	assert.deepEqual([stuck.status, await get('nginx', made.domain)], ['pending', 404]);
+	assert.match(stuck.last_error, unheard);
+	go();
+	await comes(async () => (await website(made)).status === 'active', 'it heals');
+});

@@ -49,7 +49,7 @@ static void change(struct action *a, const char *const texts[FILES])
 	for (int i = 0; i < FILES; i++) {
 		const char *path = arena_printf(a->arena, "%s/%s/%s", a->config.ssl_dir, action_text(a, "domain"), files[i]);
 
-		changed[i] = (struct webserver_file){ path, texts[i], texts[i] ? strlen(texts[i]) : 0, 0600, NULL };
+		changed[i] = (struct webserver_file){ path, texts[i], texts[i] ? strlen(texts[i]) : 0, 0600, NULL, false };
 		if (!server && !(texts[i] ? file_write(folder, files[i], texts[i], strlen(texts[i]), 0600, (uid_t)-1, (gid_t)-1)
 		                          : file_remove(folder, files[i])))
 			action_fail("%s cannot be changed: %s", path, strerror(errno));

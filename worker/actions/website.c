@@ -318,7 +318,7 @@ static struct webserver_file default_host(struct action *a, const struct webserv
 		{ "NAME", &name, 1 }, { "LISTEN", listen, webserver_places(a, tls ? w->listen_tls : w->listen, listen) }, { "PLAIN", flag, !tls }, { "TLS", flag, tls },
 		{ "CERTIFICATE", &certificate, tls }, { "KEY", &key, tls }, { "TEMPLATES", &folder, 1 },
 	};
-	struct webserver_file file = { arena_printf(a->arena, "%s/+default%s.conf", w->sites_dir, tls ? "-tls" : ""), NULL, 0, 0644, WEBSERVER_MARK };
+	struct webserver_file file = { arena_printf(a->arena, "%s/+default%s.conf", w->sites_dir, tls ? "-tls" : ""), NULL, 0, 0644, WEBSERVER_MARK, false };
 
 	if (tls && strcmp(w->name, "apache") == 0)
 		have_default_pair(a, certificate);
@@ -342,7 +342,7 @@ static const char *site_path(struct action *a, const struct webserver *w)
 static void take_away(struct action *a, const char *server)
 {
 	const struct webserver w = webserver_find(a, server);
-	const struct webserver_file file = { site_path(a, &w), NULL, 0, 0, WEBSERVER_MARK };
+	const struct webserver_file file = { site_path(a, &w), NULL, 0, 0, WEBSERVER_MARK, true };
 	struct stat st;
 
 	if (stat(w.sites_dir, &st) == 0)
@@ -367,13 +367,14 @@ static void check_names(struct action *a)
 static void apply(struct action *a)
 {
 	const struct webserver w = webserver_find(a, action_text(a, "web_server"));
-	struct webserver_file files[] = { { site_path(a, &w), NULL, 0, 0644, WEBSERVER_MARK }, { 0 }, { 0 } };
+	bool suspended = action_bool(a, "suspended", false);
+	struct webserver_file files[] = { { site_path(a, &w), NULL, 0, 0644, WEBSERVER_MARK, suspended }, { 0 }, { 0 } };
 	struct names names, certified, bare;
 	struct buf text;
 
-	if (strcmp(w.name, "apache") == 0)
+	if (strcmp(w.name, "apache") == 0 && !suspended) /* Apache may be unable to tell, and a suspension does not wait for that */
 		check_names(a);
-	if (strcmp(action_text(a, "runtime"), "proxy") != 0 && !action_bool(a, "suspended", false))
+	if (strcmp(action_text(a, "runtime"), "proxy") != 0 && !suspended)
 		have_document_root(a);
 	buf_init(&text, SITE_MAX);
 	buf_str(&text, WEBSERVER_MARK);
