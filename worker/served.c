@@ -249,7 +249,7 @@ static bool is_in_table(struct action *a, const char *table, const char *name)
 	if (command_run(a, &c))
 		return true;
 	if (strstr(c.errors, "fatal:") || c.status == 127)
-		action_retry("Postfix cannot tell whether it takes mail for %s already: %s", name, command_complaint(a, &c));
+		action_blocked("not this domain: %s (so Postfix cannot tell what it takes mail for already)", command_complaint(a, &c));
 	return false;
 }
 

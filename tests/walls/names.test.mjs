@@ -303,6 +303,22 @@ test('what Postfix takes mail for already is not a tenant\'s, wherever it has th
 	}
 });
 
+test('a table of Postfix that cannot be read is no fault of a name: its job waits, says why to staff alone, and heals', async (context) => {
+	const name = fresh(), table = path.join(postfix, 'relayed'), back = () => fs.existsSync(table) || fs.renameSync(`${table}.away`, table);
+	context.after(back);
+	fs.renameSync(table, `${table}.away`);
+	leads(name, here);
+	const { json: made } = await s.ask('/api/domains', { method: 'POST', body: { domain: name, website: false }, token: a.token });
+	const why = await until(async () => { const j = (await ask('GET', `jobs/${made.job_id}`)).json; return j.error && j; }, 'the reason');
+	assert.deepEqual([why.status, why.attempts], ['queued', 0]);
+	assert.match(why.error, /^not this domain: .*relayed/);
+	const theirs = await shown(a, made.id);
+	assert.equal(theirs.status, 'unproven');
+	assert.match(theirs.last_error, /^something else on this server is in the way/);
+	back();
+	await until(async () => (await shown(a, made.id)).status === 'active', 'it heals', 60000);
+});
+
 test('reserved names and their children are judged where the proof is looked for, too', async () => {
 	const name = fresh();
 	const set = await ask('PATCH', 'settings/reserved_names', { value: name });
