@@ -5,6 +5,7 @@
 import { execFile, execFileSync, spawn, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
@@ -216,16 +217,17 @@ class Stack {
 	}
 }
 
-// Wait until what() gives something true; an event to await, with a ceiling that is only reached when the promise is broken.
-export async function until(what, description, limit_ms = 20000) {
+// Wait until what() gives something true; an event to await, with a ceiling that is only reached when the promise is broken. Between
+// two looks the processor is left to what is waited for.
+export async function until(what, description, limit_ms = 60000) {
 	const end = Date.now() + limit_ms;
-	for (;;) {
+	for (let pause_ms = 2; ; pause_ms = Math.min(2 * pause_ms, 50)) {
 		const value = await what();
 		if (value)
 			return value;
 		if (Date.now() > end)
 			throw new Error(`waited in vain: ${description}`);
-		await new Promise((resolve) => setImmediate(resolve));
+		await setTimeout(pause_ms);
 	}
 }
 

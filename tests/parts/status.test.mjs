@@ -70,7 +70,8 @@ for (const server of ['nginx', 'apache']) {
 			await expect(202, 'DELETE', `/api/websites/${one.id}`, undefined, t);
 			assert.deepEqual(await all(server, [one.domain], 20), [404]);
 		}
-		assert.equal((await expect(200, 'POST', `/api/accounts/${t.username}/suspend`)).status, 'suspended');
+		const account = await expect(200, 'POST', `/api/accounts/${t.username}/suspend`);
+		assert.equal(account.status, 'suspended', account.last_error);
 		assert.deepEqual(await all(server, made.slice(2).map((m) => m.domain), 5), [503]);
 	});
 }
