@@ -182,13 +182,11 @@ bench-check: ## Instructions per request against tests/bench/baseline.json; UPDA
 	@node tests/bench/check.mjs $(if $(UPDATE),--update)
 
 install: all ## Install below PREFIX (DESTDIR is respected)
-	@rm -rf $(BUILD)/stage
-	@$(MAKE) --no-print-directory -s install-files DESTDIR=$(abspath $(BUILD)/stage)
-	@$(MAKE) --no-print-directory install-files
-	scripts/manifest $(BUILD)/stage > $(DESTDIR)$(datadir)/postern/manifest
-	@rm -rf $(BUILD)/stage
+	@stage=$$(mktemp -d $(abspath $(BUILD))/stage.XXXXXX) && trap 'rm -rf "$$stage"' EXIT && \
+		$(MAKE) --no-print-directory -s install-files DESTDIR="$$stage" && $(MAKE) --no-print-directory install-files && \
+		scripts/manifest "$$stage" > $(DESTDIR)$(datadir)/postern/manifest
 
-# Once into a folder of its own, which tells what was installed, and once where it goes.
+# Once into a folder of its own, which tells what was installed, and once where it goes. Two installations may run at once.
 install-files:
 	install -d $(DESTDIR)$(bindir) $(DESTDIR)$(libexecdir)/postern/cgi $(DESTDIR)$(datadir)/postern $(DESTDIR)$(sysconfdir)/postern
 	install -m 755 $(CLI) $(DESTDIR)$(bindir)/
