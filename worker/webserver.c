@@ -614,5 +614,5 @@ void webserver_change(struct action *a, const struct webserver *w, const struct 
 	if (heard == UNHEARD)
 		action_retry("%s was told to read its configuration again, and does not answer by it yet: %s; the files stay in place, and it is told "
 		             "again. Its error log may say why", w->name, why);
-	action_retry("%s could not be told to read its configuration again%s: %s", w->name, change && !leaves ? ", and its files are as before" : "", why);
+	action_retry("%s could not be reloaded%s: %s", w->name, change && !leaves ? ", and its files are as before" : "", why);
 }
