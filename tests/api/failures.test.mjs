@@ -95,7 +95,7 @@ function load(stack, bearer, clients = 6) {
 		// Every client has had an answer that passes since the call.
 		each: (what, description) => {
 			const from = answers.length;
-			return until(() => check(new Set(answers.slice(from).filter(what).map((a) => a.client)).size === clients), description, 60000);
+			return until(() => check(new Set(answers.slice(from).filter(what).map((a) => a.client)).size === clients), description);
 		},
 		stop: async () => { stopped = true; await all; return check(answers); },
 	};
@@ -273,7 +273,7 @@ test(`of ${TRAIL} requests, with kill -9 of binaries and of PostgreSQL in betwee
 	const clients = Promise.all(Array.from({ length: 12 }, client)).catch((error) => { failure = error; }).finally(() => { done = true; });
 	const served = async (more) => { // so many further requests, answered well
 		const from = good;
-		await until(() => done || good > from + more, 'requests are answered', 60000);
+		await until(() => done || good > from + more, 'requests are answered');
 	};
 	const killing = async () => {
 		while (!done && kills < KILLS) {
@@ -294,7 +294,7 @@ test(`of ${TRAIL} requests, with kill -9 of binaries and of PostgreSQL in betwee
 				const all = postgresPids(s);
 				process.kill(all[0], 'SIGKILL');
 				await until(() => !all.some(runs), 'PostgreSQL is gone');
-				await until(() => s.pgctl('start').then(() => true, () => false), 'it starts, when the last one that was not seen is gone, too', 30000);
+				await until(() => s.pgctl('start').then(() => true, () => false), 'it starts, when the last one that was not seen is gone, too');
 			}
 		}
 	};

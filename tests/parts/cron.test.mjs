@@ -267,8 +267,8 @@ test('what a user leaves in the place of a result is not believed beyond the acc
 	if (asRoot)
 		fs.linkSync(secret, path.join(t.results, String((await make(t, {})).id))); // root's file
 	put(file(one), good);
-	await until(async () => (await ask(200, 'GET', `/api/cron/${one.id}`)).last_run, 'the good one', 30000);
-	await until(() => fs.readdirSync(t.results).sort().join() === ['7', String(link.id), String(pipe.id)].sort().join(), 'the other files are gone', 30000);
+	await until(async () => (await ask(200, 'GET', `/api/cron/${one.id}`)).last_run, 'the good one');
+	await until(() => fs.readdirSync(t.results).sort().join() === ['7', String(link.id), String(pipe.id)].sort().join(), 'the other files are gone');
 	const rows = (await ask(200, 'GET', '/api/cron?per_page=100', undefined, t.token)).data;
 	assert.deepEqual(rows.filter((row) => row.last_run).map((row) => [row.id, row.last_run.output, row.last_run.duration_ms]), [[one.id, 'forged', 5000]]);
 	assert.equal((await ask(200, 'GET', `/api/cron/${theirs.id}`)).last_run, null);
@@ -278,7 +278,7 @@ test('what a user leaves in the place of a result is not believed beyond the acc
 test('next_runs are counted on when their time has come', async () => {
 	const t = await tenant(), one = await make(t, {});
 	s.psql(`UPDATE postern.cron SET runs = ARRAY[now() - interval '1 min', now() + interval '1 min'] WHERE id = ${one.id}`);
-	const shown = await until(async () => { const row = await ask(200, 'GET', `/api/cron/${one.id}`); return row.next_runs.length === 5 && row; }, 'the next five', 30000);
+	const shown = await until(async () => { const row = await ask(200, 'GET', `/api/cron/${one.id}`); return row.next_runs.length === 5 && row; }, 'the next five');
 	assert.deepEqual(shown.next_runs, one.next_runs);
 });
 

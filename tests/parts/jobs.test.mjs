@@ -317,7 +317,7 @@ test('kill -9 of the worker at any moment loses no job, overlaps no attempts and
 	let seed = 7;
 	for (let kill = 0; kill < kills; kill++) {
 		const done = trace('attempts').length + 1 + (seed = seed * 16807 % 2147483647) % 4;
-		await until(() => trace('attempts').length >= done || s.sql(`SELECT count(*)::int AS n FROM postern.jobs WHERE status IN ('queued', 'running')`)[0].n === 0, 'something is at work', 60000);
+		await until(() => trace('attempts').length >= done || s.sql(`SELECT count(*)::int AS n FROM postern.jobs WHERE status IN ('queued', 'running')`)[0].n === 0, 'something is at work');
 		await s.endWorker('SIGKILL');
 		if (kill === Math.floor(kills / 2)) {
 			await asked;

@@ -407,7 +407,7 @@ test('where the server refuses what is there already nothing is ordered: the old
 	await serves(domain, first.serial);
 	assert.equal((await row(domain)).last_error, job.error);
 	fs.rmSync(broken);
-	await until(async () => (await expect(200, 'GET', `/api/jobs/${id}`)).status === 'succeeded', 'it heals', 60000);
+	await until(async () => (await expect(200, 'GET', `/api/jobs/${id}`)).status === 'succeeded', 'it heals');
 	assert.equal((await row(domain)).last_error, null);
 	assert.notEqual(fs.readFileSync(`${folder}/privkey.pem`, 'utf8'), before);
 });

@@ -41,11 +41,6 @@ async function site(t, fields = {}, wait = 30) {
 	await expect(201, 'POST', '/api/domains', { domain, website: false }, t);
 	return expect(201, 'POST', '/api/websites', { domain, ...fields }, { ...t, wait });
 }
-// What takes its time is not asked for hundreds of times a second.
-const comes = (look, what) => until(async () => {
-	const found = await look();
-	return found || new Promise((resolve) => { setTimeout(resolve, 250); });
-}, what, 60000);
 // What everybody reads of a job that waits for something which is not its own; what that is, staff alone.
 const blocked = 'something else on this server is in the way, which an administrator has to mend; this goes on by itself then';
 const jobOf = (object, who) => expect(200, 'GET', `/api/jobs/${object.job_id}`, undefined, who);
@@ -93,10 +88,10 @@ test('a file of somebody else\'s that a server refuses: not this site, loud, and
 	const account = await expect(200, 'POST', `/api/accounts/${t.username}/suspend`, undefined, { wait: 0 });
 	assert.equal(account.status, 'pending', 'nothing of it holds yet');
 	for (const server of ['nginx', 'apache']) {
-		const stuck = await comes(async () => { const w = await website(sites[server]); return w.last_error && w; }, `${server}: the reason`);
+		const stuck = await until(async () => { const w = await website(sites[server]); return w.last_error && w; }, `${server}: the reason`);
 		assert.equal(stuck.status, 'pending');
 		assert.equal(stuck.last_error, blocked);
-		const job = await comes(async () => { const j = await jobOf(stuck); return j.error && j; }, 'what staff reads');
+		const job = await until(async () => { const j = await jobOf(stuck); return j.error && j; }, 'what staff reads');
 		assert.deepEqual([job.status, job.attempts], ['queued', 0]);
 		assert.match(job.error, place[server]);
 		const domain = await expect(200, 'GET', `/api/domains/${stuck.domain}`);
@@ -108,9 +103,9 @@ test('a file of somebody else\'s that a server refuses: not this site, loud, and
 	assert.match(held.last_error, new RegExp(`^the website site.* is not suspended yet: ${blocked}$`));
 	assert.deepEqual((await expect(200, 'GET', `/api/accounts?status=pending&username=${t.username}`)).data.length, 1);
 	const asked = await site(more, {}, 1); // one that is new, too
-	await comes(() => s.sql(`SELECT FROM postern.jobs WHERE kind = 'account.suspend' AND status = 'succeeded' AND account_id = ${t.account.id}`).length === 1,
+	await until(() => s.sql(`SELECT FROM postern.jobs WHERE kind = 'account.suspend' AND status = 'succeeded' AND account_id = ${t.account.id}`).length === 1,
 		'its programs are ended without waiting for that');
-	const fresh = await comes(async () => { const w = await website(asked); return w.last_error && w; }, 'the reason');
+	const fresh = await until(async () => { const w = await website(asked); return w.last_error && w; }, 'the reason');
 	const loud = await health();
 	assert.equal(loud.status, 'warning');
 	for (const server of ['nginx', 'apache'])
@@ -118,7 +113,7 @@ test('a file of somebody else\'s that a server refuses: not this site, loud, and
 	assert.match(loud.jobs[0], /^jobs wait until this is mended: /);
 	assert.equal(fresh.status, 'pending');
 	assert.equal(fresh.last_error, blocked);
-	const theirs = await comes(async () => { const j = await jobOf(fresh, more); return j.error && j; }, 'what its tenant reads');
+	const theirs = await until(async () => { const j = await jobOf(fresh, more); return j.error && j; }, 'what its tenant reads');
 	assert.equal(theirs.error, blocked);
 	for (const look of [`jobs/${theirs.id}`, 'events?per_page=100', `websites/${fresh.id}`, `domains/${fresh.domain}`]) {
 		const read = await s.ask(`/api/${look}`, { token: more.token });
@@ -128,15 +123,15 @@ test('a file of somebody else\'s that a server refuses: not this site, loud, and
 
 	fs.rmSync(broken.nginx);
 	fs.rmSync(broken.apache);
-	const healed = await comes(async () => { const a = await expect(200, 'GET', `/api/accounts/${t.username}`); return a.status === 'suspended' && a; }, 'it heals');
+	const healed = await until(async () => { const a = await expect(200, 'GET', `/api/accounts/${t.username}`); return a.status === 'suspended' && a; }, 'it heals');
 	assert.equal(healed.last_error, null);
 	for (const server of ['nginx', 'apache']) {
 		assert.deepEqual(await all(server, [sites[server].domain], 10), [503]);
 		assert.equal((await expect(200, 'GET', `/api/domains/${sites[server].domain}`)).status, 'suspended');
 	}
-	await comes(async () => (await website(fresh)).status === 'active', 'the new one');
+	await until(async () => (await website(fresh)).status === 'active', 'the new one');
 	assert.deepEqual(await all('nginx', [fresh.domain], 10), [200]);
-	await comes(async () => (await health()).jobs.length === 0, 'server-health');
+	await until(async () => (await health()).jobs.length === 0, 'server-health');
 });
 
 test('a domain shows the worst of its parts', async () => {
@@ -214,13 +209,13 @@ for (const server of ['nginx', 'apache']) {
 		const domain = `${s.unique('unread')}.example`;
 		await expect(201, 'POST', '/api/domains', { domain, website: false }, t);
 		const made = await expect(201, 'POST', '/api/websites', { domain, web_server: server }, { ...t, wait: 0 });
-		const stuck = await comes(async () => { const w = await website(made); return w.last_error && w; }, 'the reason');
+		const stuck = await until(async () => { const w = await website(made); return w.last_error && w; }, 'the reason');
 		assert.equal(stuck.status, 'pending');
 		assert.equal(stuck.last_error, blocked);
-		assert.match((await comes(async () => { const j = await jobOf(stuck); return j.error && j; }, 'what staff reads')).error, new RegExp(`^not this site: .* does not read the folder of websites: add "include(optional)? ${s.dir}/sites/${server}/\\*\\.conf;?" .*${conf}$`, 'i'));
+		assert.match((await until(async () => { const j = await jobOf(stuck); return j.error && j; }, 'what staff reads')).error, new RegExp(`^not this site: .* does not read the folder of websites: add "include(optional)? ${s.dir}/sites/${server}/\\*\\.conf;?" .*${conf}$`, 'i'));
 		assert.equal(await get(server, domain), 404);
 		fs.writeFileSync(conf, whole);
-		await comes(async () => (await website(made)).status === 'active', 'it heals');
+		await until(async () => (await website(made)).status === 'active', 'it heals');
 		assert.deepEqual(await all(server, [domain], 10), [200]);
 	});
 }
@@ -239,13 +234,13 @@ const unheard = /was told to read its configuration again, and does not answer b
 for (const server of ['nginx', 'apache']) {
 	test(`${server}: a change that it was told of and does not answer by yet stays in place, is not called active, and heals`, async (context) => {
 		const t = await tenant(), go = stopped(context, server), made = await site(t, { web_server: server }, 0);
-		const stuck = await comes(async () => { const w = await website(made); return w.last_error && w; }, 'the reason');
+		const stuck = await until(async () => { const w = await website(made); return w.last_error && w; }, 'the reason');
 		assert.match(stuck.last_error, unheard);
 		assert.equal(stuck.status, 'pending');
 		assert.equal(await get(server, made.domain), 404);
 		assert.match(fs.readFileSync(conf(server, made), 'utf8'), new RegExp(made.domain), 'it may be loaded at any moment, and is not taken back');
 		go();
-		await comes(async () => (await website(made)).status === 'active', 'it heals');
+		await until(async () => (await website(made)).status === 'active', 'it heals');
 		assert.deepEqual(await all(server, [made.domain], 10), [200]);
 	});
 
@@ -257,7 +252,7 @@ for (const server of ['nginx', 'apache']) {
 		await expect(200, 'POST', `/api/websites/${one.id}/suspend`, undefined, { ...t, wait: 0 });
 		await expect(202, 'DELETE', `/api/websites/${two.id}`, undefined, { ...t, wait: 0 });
 		for (const made of [one, two])
-			await comes(async () => (await website(made)).last_error === blocked, 'it waits');
+			await until(async () => (await website(made)).last_error === blocked, 'it waits');
 		assert.equal((await website(one)).status, 'pending');
 		assert.deepEqual(await all(server, [one.domain, two.domain]), [200], 'nothing of it holds yet');
 		assert.equal(fs.existsSync(conf(server, two)), false);
@@ -265,12 +260,12 @@ for (const server of ['nginx', 'apache']) {
 		try {
 			fs.rmSync(broken);
 			process.kill(master(server), server === 'nginx' ? 'SIGHUP' : 'SIGUSR1');
-			await comes(async () => await get(server, one.domain) === 503 && await get(server, two.domain) === 404, 'it holds without posternd');
+			await until(async () => await get(server, one.domain) === 503 && await get(server, two.domain) === 404, 'it holds without posternd');
 		} finally {
 			s.startWorker();
 		}
-		await comes(async () => (await website(one)).status === 'suspended', 'it heals');
-		await comes(async () => (await s.ask(`/api/websites/${two.id}`)).status === 404, 'and goes');
+		await until(async () => (await website(one)).status === 'suspended', 'it heals');
+		await until(async () => (await s.ask(`/api/websites/${two.id}`)).status === 404, 'and goes');
 	});
 }
 
@@ -286,11 +281,11 @@ test('a catch-all that gives back what it is asked does not pass for the new con
 	fs.writeFileSync(file, `server {\n\tlisten 127.0.0.1:${new URL(servers.nginx).port};\n\tserver_name *.postern.invalid;\n\tdefault_type text/plain;\n` +
 		'\tlocation / {\n\t\treturn 200 "$host\\n";\n\t}\n}\n');
 	process.kill(master('nginx'), 'SIGHUP');
-	await comes(async () => await name('echo.postern.invalid') === 'echo.postern.invalid\n', 'it answers');
+	await until(async () => await name('echo.postern.invalid') === 'echo.postern.invalid\n', 'it answers');
 	const go = stopped(context, 'nginx'), made = await site(t, {}, 0);
-	const stuck = await comes(async () => { const w = await website(made); return w.last_error && w; }, 'the reason');
+	const stuck = await until(async () => { const w = await website(made); return w.last_error && w; }, 'the reason');
 	assert.deepEqual([stuck.status, await get('nginx', made.domain)], ['pending', 404]);
 	assert.match(stuck.last_error, unheard);
 	go();
-	await comes(async () => (await website(made)).status === 'active', 'it heals');
+	await until(async () => (await website(made)).status === 'active', 'it heals');
 });

@@ -46,7 +46,7 @@ test('with a tenant who holds every connection of his server, logged in or silen
 		socket.on('error', () => {});
 		open.push(() => socket.destroy());
 	}
-	await until(() => greedy.some((one) => /too many|remaining connection slots|connection limit/.test(one.said())), 'the server is full', 30000);
+	await until(() => greedy.some((one) => /too many|remaining connection slots|connection limit/.test(one.said())), 'the server is full');
 	const names = Object.keys(s.cliJson(['openapi']).paths).map((p) => p.match(/^\/api\/v1\/([a-z-]+)$/)?.[1]).filter(Boolean);
 	assert.ok(names.includes('databases') && names.length > 15, names.join());
 	for (const name of names) {
@@ -76,7 +76,7 @@ test('a write transaction that is left open in another database of the server do
 	const [{ id }] = s.sql("SELECT id FROM postern.events WHERE type = 'domain.created' ORDER BY place DESC LIMIT 1");
 	await until(async () => (await s.ask(`/api/events/${id}`, { token })).status === 200, 'the event is shown while it is open', 10000);
 	const sealed = s.sql('SELECT coalesce(max(xid::text::bigint), 0) AS x FROM postern.audit')[0].x;
-	await until(() => s.sql('SELECT coalesce(max(xid::text::bigint), 0) AS x FROM postern.seals')[0].x >= sealed, 'the trail is sealed meanwhile', 30000);
+	await until(() => s.sql('SELECT coalesce(max(xid::text::bigint), 0) AS x FROM postern.seals')[0].x >= sealed, 'the trail is sealed meanwhile');
 	assert.ok(!/ERROR/.test(other.said()), other.said());
 });
 

@@ -131,7 +131,7 @@ test('the worker remembers each statement that it has prepared: none is prepared
 	s.replaceAction('mailbox.remove', `for i in 1 2 3 4 5 6; do echo "{\\"progress\\":$i}"
 		read -rt 0.6 <> <(:) || true; done`);
 	queue([a, 'mailbox.remove', 3]);
-	await until(() => count(`account_id = ${a} AND status = 'succeeded'`) === 3, 'they are done', 30000);
+	await until(() => count(`account_id = ${a} AND status = 'succeeded'`) === 3, 'they are done');
 	assert.doesNotMatch(said(), /42P05|statement_failed|job_not_noted/);
 });
 
@@ -150,7 +150,7 @@ async function run(command) {
 const ended = (id) => until(async () => {
 	const j = (await s.ask(`/api/jobs/${id}`)).json;
 	return ['succeeded', 'failed', 'cancelled'].includes(j.status) && j;
-}, `job ${id} ends`, 30000);
+}, `job ${id} ends`);
 const output = async (t) => (await s.ask(`/api/cron/${t.id}`)).json.last_run;
 const containment = () => until(async () => (await s.ask('/api/server-health')).json.containment, 'the worker has looked');
 const alive = (pid) => {

@@ -316,7 +316,7 @@ test('a table of Postfix that cannot be read is no fault of a name: its job wait
 	assert.equal(theirs.status, 'unproven');
 	assert.match(theirs.last_error, /^something else on this server is in the way/);
 	back();
-	await until(async () => (await shown(a, made.id)).status === 'active', 'it heals', 60000);
+	await until(async () => (await shown(a, made.id)).status === 'active', 'it heals');
 });
 
 test('reserved names and their children are judged where the proof is looked for, too', async () => {
