@@ -5,7 +5,7 @@
 static const struct field fields[] = {
 	{ "id",          F_INT,       F_SORT | F_FILTER,                   "Number of the backup" },
 	{ "account_id",  F_INT,       F_CREATE | F_FILTER,                 "Number of the account; default: the caller's" },
-	{ "account",     F_USERNAME,  F_CREATE | F_FILTER | F_EXAMPLE,     "User name of that account; may be given instead of account_id" },
+	{ "account",     F_USERNAME,  F_CREATE | F_FILTER | F_EXAMPLE | F_MAYBE_NULL, "User name of that account; may be given instead of account_id; null: it was deleted" },
 	{ "kind",        F_ENUM,      F_CREATE | F_SORT | F_FILTER,        "What is in it; default: full, which is all", .choices = "full files databases mail" },
 	{ "status",      F_ENUM,      F_FILTER | F_SORT,                   "State; active: it is whole, and its databases were read back; partial: what missing says is not in it", .choices = "pending active partial deleting error" },
 	{ "progress",    F_INT,       0,                                   "Percent of it that is there" },

@@ -257,6 +257,14 @@ void openapi_shared_answers(struct buf *b, enum shape shape)
 	error_answers(b, shape);
 }
 
+/* Several accounts may claim a host name that none has proven yet: it then stands for none of their objects. */
+static bool is_claimed(const struct resource *resource)
+{
+	const struct field *name = field_of(resource, resource->key);
+
+	return name && name->type == F_HOSTNAME;
+}
+
 void openapi_answers(struct buf *b, const struct resource *resource, const struct route *t, enum shape shape)
 {
 	bool reads = t->method == M_GET, creates = t->does == DO_CREATE || t->flags & R_CREATES;
@@ -277,7 +285,7 @@ void openapi_answers(struct buf *b, const struct resource *resource, const struc
 	if (takes_id(t))
 		error_answer(b, ERR_NOT_FOUND);
 	error_answer(b, ERR_NOT_ACCEPTABLE);
-	if (!reads)
+	if (!reads || (takes_id(t) && is_claimed(resource)))
 		error_answer(b, ERR_CONFLICT);
 	if (!reads && takes_id(t))
 		error_answer(b, ERR_PRECONDITION_FAILED);
