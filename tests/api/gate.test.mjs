@@ -316,8 +316,10 @@ test('HEAD answers as GET does, without a body', async () => {
 		const get = await s.ask(target), head = await s.ask(target, { method: 'HEAD' });
 		assert.equal(head.status, 200, target);
 		assert.equal(head.text, '');
-		assert.deepEqual([...head.headers.keys()].filter((k) => !['content-length', 'connection', 'keep-alive'].includes(k)),
-			[...get.headers.keys()].filter((k) => !['content-length', 'connection', 'keep-alive', 'transfer-encoding'].includes(k)));
+		// what a web server finds out while it sends a body it may leave out (RFC 9110, 9.3.2): Apache does so where it would compress one
+		const own = (headers) => [...headers.keys()].filter((k) =>
+			!['content-length', 'content-encoding', 'transfer-encoding', 'connection', 'keep-alive'].includes(k));
+		assert.deepEqual(own(head.headers), own(get.headers));
 		if (!['audit', 'health', 'me'].includes(op.resource) && op.path)
 			assert.equal(head.headers.get('etag'), get.headers.get('etag'), target);
 		const refused = await s.ask(target, { method: 'HEAD', token: stranger() });
