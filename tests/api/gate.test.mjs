@@ -313,13 +313,13 @@ test("another account's object is answered as one that does not exist, with a ro
 test('HEAD answers as GET does, without a body', async () => {
 	for (const op of operations.filter((o) => o.method === 'GET')) {
 		const target = at(op);
-		const get = await s.ask(target), head = await s.ask(target, { method: 'HEAD' });
+		// Apache finds out as it sends a body that it compresses it: a HEAD says nothing of that (RFC 9110, 9.3.2)
+		const headers = { 'Accept-Encoding': 'identity' };
+		const get = await s.ask(target, { headers }), head = await s.ask(target, { method: 'HEAD', headers });
 		assert.equal(head.status, 200, target);
 		assert.equal(head.text, '');
-		// what a web server finds out while it sends a body it may leave out (RFC 9110, 9.3.2): Apache does so where it would compress one
-		const own = (headers) => [...headers.keys()].filter((k) =>
-			!['content-length', 'content-encoding', 'transfer-encoding', 'connection', 'keep-alive'].includes(k));
-		assert.deepEqual(own(head.headers), own(get.headers));
+		assert.deepEqual([...head.headers.keys()].filter((k) => !['content-length', 'connection', 'keep-alive'].includes(k)),
+			[...get.headers.keys()].filter((k) => !['content-length', 'connection', 'keep-alive', 'transfer-encoding'].includes(k)));
 		if (!['audit', 'health', 'me'].includes(op.resource) && op.path)
 			assert.equal(head.headers.get('etag'), get.headers.get('etag'), target);
 		const refused = await s.ask(target, { method: 'HEAD', token: stranger() });
